@@ -1,0 +1,367 @@
+//! The one allocation that a process is to everybody else: slot, mailbox and owner, under one lock.
+//!
+//! It decides nothing: it hands events to the slot and carries out the commands. User code, wakers
+//! and drops of user data run only after the lock is released.
+
+mod port;
+mod turn;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+
+use tokio::sync::SetOnce;
+
+use crate::child_spec::Shutdown;
+use crate::clock::{self, Moment};
+use crate::error::{CallError, GetError, NotDelivered};
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::limits;
+use crate::mailbox::{Batch, Envelope, Inbox};
+use crate::node::{Node, Notice, Watcher};
+use crate::observe::{ProcessInfo, What};
+use crate::owner::Owner;
+use crate::process::{Message, Process};
+use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, Step};
+use crate::seam::Mutex;
+use crate::seam::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::wait_for::WaitNode;
+
+pub(crate) use turn::{KILL, STOP, Work};
+
+/// What can be said to the process of an owner.
+pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
+
+/// What a start, a restart or an end under way will be answered with, for all who wait for it.
+pub(crate) type Flight = SetOnce<Outcome>;
+
+/// One process, from its first start to its last end.
+pub(crate) struct Cell<O: Owner> {
+    /// The number of the live incarnation, or 0: the slot's answer for those who only look, so that
+    /// finding a live process takes no lock. Written under the lock.
+    live: AtomicU64,
+    /// Which orders wait for the runner. Written under the lock.
+    signal: AtomicU8,
+    /// Passes of the sweeper since the last message; 255 and more count as 255.
+    quiet: AtomicU8,
+    core: Mutex<Core<MessageOf<O>>>,
+    batch: Batch<MessageOf<O>>,
+    pub(crate) owner: O,
+}
+
+struct Core<M: Message> {
+    slot: Slot,
+    inbox: Inbox<M>,
+    /// Wakes the runner. There whenever the runner is pending.
+    waker: Option<Waker>,
+    /// The runner waits for a message, not for user code.
+    idle: bool,
+    flight: Option<Arc<Flight>>,
+    /// What few processes need.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Default)]
+struct Extras {
+    orders: Orders,
+    notices: VecDeque<Notice>,
+    watchers: Vec<Watcher>,
+    traps_exits: bool,
+    end: Option<Arc<SetOnce<ExitReason>>>,
+    wait_node: Option<Arc<WaitNode>>,
+}
+
+/// What the runner has been told and has not done yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) stop: Option<ExitReason>,
+    pub(crate) kill: Option<ExitReason>,
+    /// When a stop turns into a kill.
+    pub(crate) deadline: Option<Moment>,
+}
+
+/// The commands of one event that touch others: for after the lock.
+#[must_use = "the commands of an event have to be carried out"]
+pub(crate) struct Effects<M: Message> {
+    settle: Option<(Arc<Flight>, Outcome)>,
+    wake: Option<Waker>,
+    returned: VecDeque<Envelope<M>>,
+    why: NotDelivered,
+}
+
+/// What somebody who asks a cell finds.
+pub(crate) enum Asked {
+    Found(Incarnation),
+    /// An incarnation is on its way; its `init`, if it runs, has until then.
+    Wait(Arc<Flight>, Option<Moment>),
+    /// The present one is ending.
+    WaitForEnd(Arc<Flight>),
+    Parked(ExitReason),
+    Vacant,
+}
+
+/// A stop under way.
+pub(crate) enum Stopping {
+    /// Nothing was there to stop, any more.
+    NotFound,
+    /// A parked slot, free now: its owner is to forget it.
+    Unparked,
+    /// The end will be told here; told to stop this long ago.
+    Wait(Arc<Flight>, Moment),
+}
+
+impl<O: Owner> Cell<O> {
+    /// A cell whose first incarnation is starting; the caller runs it.
+    pub(crate) fn new(owner: O) -> Arc<Self> {
+        Arc::new(Cell {
+            live: AtomicU64::new(0),
+            signal: AtomicU8::new(0),
+            quiet: AtomicU8::new(0),
+            core: Mutex::new(Core {
+                slot: Slot::begin(Incarnation::next(), clock::now()),
+                inbox: Inbox::new(),
+                waker: None,
+                idle: false,
+                flight: None,
+                extras: None,
+            }),
+            batch: Batch::new(),
+            owner,
+        })
+    }
+
+    /// The live incarnation, without a lock.
+    pub(crate) fn live(&self) -> Option<Incarnation> {
+        match self.live.load(Ordering::Acquire) {
+            0 => None,
+            number => Some(Incarnation::from_number(number)),
+        }
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.core.lock().slot.incarnation()
+    }
+
+    /// Whether nothing is alive here, or ever will be again.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.core.lock().slot.ask(clock::now()) == Ask::Vacant
+    }
+
+    /// What is here for somebody who wants the process.
+    pub(crate) fn ask(&self) -> Asked {
+        let mut core = self.core.lock();
+        match core.slot.ask(clock::now()) {
+            Ask::Found(incarnation) => Asked::Found(incarnation),
+            Ask::Wait => Asked::Wait(core.flight(), self.start_deadline(&core)),
+            Ask::WaitForEnd => Asked::WaitForEnd(core.flight()),
+            Ask::Parked(reason) => Asked::Parked(reason),
+            Ask::Vacant => Asked::Vacant,
+        }
+    }
+
+    fn start_deadline(&self, core: &Core<MessageOf<O>>) -> Option<Moment> {
+        let starting = core.slot.is_starting();
+        starting.then(|| core.slot.since().after(self.owner.spec().start_timeout))
+    }
+
+    /// Ends a start that has taken too long; does nothing if it is over or still has time.
+    ///
+    /// Called by whoever notices first, the runner or a waiter: an `init` that never yields does not
+    /// let its runner notice anything.
+    pub(crate) fn check_start_deadline(&self) {
+        let late = {
+            let core = self.core.lock();
+            self.start_deadline(&core).is_some_and(|deadline| deadline <= clock::now())
+        };
+        if late {
+            let ruling = self.owner.ruling(&ExitReason::StartTimeout);
+            let (_, effects) = self.apply(Event::StartDeadline(ruling));
+            self.carry_out(effects);
+        }
+    }
+
+    /// Waits for an outcome until the caller's deadline; `None` if that passes first.
+    ///
+    /// Whoever waits also sees to the deadline of the start itself.
+    pub(crate) async fn settled(
+        &self,
+        flight: &Flight,
+        mut start_deadline: Option<Moment>,
+        deadline: Moment,
+    ) -> Option<Outcome> {
+        loop {
+            let first = start_deadline.map_or(deadline, |start| start.min(deadline));
+            tokio::select! {
+                biased;
+                outcome = flight.wait() => return Some(outcome.clone()),
+                () = clock::alarm(first) => {}
+            }
+            if first == deadline {
+                return None;
+            }
+            self.check_start_deadline();
+            start_deadline = None;
+        }
+    }
+
+    /// Asks a process for which nothing has come during so many passes whether it may go.
+    pub(crate) fn sweep(&self, passes: u8) {
+        let Some(incarnation) = self.live() else {
+            return;
+        };
+        let quiet = self.quiet.load(Ordering::Relaxed).saturating_add(1);
+        self.quiet.store(if quiet > passes { 0 } else { quiet }, Ordering::Relaxed);
+        if quiet > passes {
+            self.notify(incarnation, Notice::Idle);
+        }
+    }
+
+    /// Tells the process to end for good.
+    pub(crate) fn stop(&self, reason: ExitReason) -> Stopping {
+        let brutal = self.owner.spec().shutdown == Shutdown::BrutalKill;
+        let mut core = self.core.lock();
+        if core.slot.ask(clock::now()) == Ask::Vacant && core.slot.state().is_none() {
+            return Stopping::NotFound;
+        }
+        let step = core.slot.apply(Event::Stop { reason, brutal }, clock::now());
+        let next = step.next.clone();
+        let effects = self.note(&mut core, step);
+        let stopping = match next {
+            Some(Next::Free) => Stopping::Unparked,
+            _ => Stopping::Wait(core.flight(), core.slot.since()),
+        };
+        drop(core);
+        self.carry_out(effects);
+        stopping
+    }
+
+    /// Gives the slot an event and notes its commands; the runner and the owner carry them out.
+    pub(crate) fn apply(&self, event: Event<'_>) -> (Option<Next>, Effects<MessageOf<O>>) {
+        let mut core = self.core.lock();
+        let step = core.slot.apply(event, clock::now());
+        let next = step.next.clone();
+        (next, self.note(&mut core, step))
+    }
+
+    /// Does what has to be done under the lock, and collects what must not be.
+    fn note(&self, core: &mut Core<MessageOf<O>>, step: Step) -> Effects<MessageOf<O>> {
+        let live = core.slot.live().map_or(0, Incarnation::number);
+        self.live.store(live, Ordering::Release);
+        let wake = step.signal.and_then(|signal| self.order(core, signal));
+        let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
+        let (returned, why) = match step.hand_back {
+            None => (VecDeque::new(), NotDelivered::Stopping),
+            Some(outcome) => (core.inbox.drain(&self.batch), undelivered(outcome)),
+        };
+        Effects { settle, wake, returned, why }
+    }
+
+    /// Puts an order where the runner finds it.
+    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal) -> Option<Waker> {
+        let orders = &mut core.extras().orders;
+        let now = clock::now();
+        let bit = match signal {
+            Signal::Stop(reason) => {
+                orders.stop.get_or_insert(reason);
+                orders.deadline = match self.owner.spec().shutdown {
+                    Shutdown::BrutalKill => Some(now),
+                    Shutdown::Timeout(time) => Some(now.after(time)),
+                    Shutdown::Infinity => None,
+                };
+                turn::STOP
+            }
+            Signal::Kill(reason) => {
+                orders.kill.get_or_insert(reason);
+                orders.deadline = Some(now);
+                turn::KILL
+            }
+        };
+        self.raise(core, bit)
+    }
+
+    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
+        self.signal.fetch_or(bit, Ordering::Release);
+        core.waker.take()
+    }
+
+    /// Carries out what an event brought about. Without the lock.
+    pub(crate) fn carry_out(&self, effects: Effects<MessageOf<O>>) {
+        let Effects { settle, wake, returned, why } = effects;
+        if let Some((flight, outcome)) = settle {
+            // Whoever took the flight out of the cell sets it, so it is set once.
+            let _ = flight.set(outcome);
+        }
+        if let Some(waker) = wake {
+            waker.wake();
+        }
+        self.hand_back(returned, &why);
+    }
+
+    fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {
+        let mut casts = 0;
+        for Envelope { message, answer } in returned {
+            match answer {
+                Some(answer) => {
+                    let why = why.clone();
+                    answer.settle(Err(CallError::NotDelivered { message, why }));
+                }
+                None => casts += 1,
+            }
+        }
+        if casts > 0 {
+            let what = What::CastsLost { waiting: casts, begun: false };
+            self.owner.observe(self.incarnation(), what);
+        }
+    }
+
+    /// A snapshot, for whoever asks.
+    pub(crate) fn snapshot(&self) -> ProcessInfo {
+        let now = clock::now();
+        let core = self.core.lock();
+        let slot = &core.slot;
+        let extras = core.extras.as_deref();
+        let kill_at = extras.and_then(|extras| extras.orders.deadline);
+        ProcessInfo {
+            name: String::new(),
+            incarnation: slot.incarnation(),
+            state: slot.state(),
+            age: now.since(slot.since()),
+            stuck: kill_at.is_some_and(|at| at.after(limits::STUCK_AFTER) < now),
+            mailbox_len: core.inbox.len() + self.batch.len(),
+            restarts: slot.restarts(),
+            exits: slot.exits(),
+            watchers: extras.map_or(0, |extras| extras.watchers.len()),
+        }
+    }
+}
+
+/// Why messages are handed back, from what those who wait for the key are told.
+fn undelivered(outcome: Outcome) -> NotDelivered {
+    match outcome {
+        Outcome::Ready(_) | Outcome::Ended => NotDelivered::Stopping,
+        Outcome::Declined => NotDelivered::NoProcess(GetError::Declined),
+        Outcome::Failed(ExitReason::StartTimeout) => {
+            NotDelivered::NoProcess(GetError::StartTimeout)
+        }
+        Outcome::Failed(reason) => NotDelivered::NoProcess(GetError::InitFailed(reason)),
+        Outcome::Parked(reason) => NotDelivered::NoProcess(GetError::Parked(reason)),
+    }
+}
+
+impl<M: Message> Core<M> {
+    fn flight(&mut self) -> Arc<Flight> {
+        self.flight.get_or_insert_default().clone()
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+}
+
+impl<O: Owner> fmt::Debug for Cell<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("slot", &self.core.lock().slot).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! What others do to a process: send, withdraw, watch, order, look.
+
+use std::sync::Arc;
+
+use tokio::sync::SetOnce;
+
+use super::{Cell, MessageOf, turn};
+use crate::call::Answer;
+use crate::error::NotDelivered;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::limits;
+use crate::mailbox::Envelope;
+use crate::monitor::MonitorId;
+use crate::node::{Node, Notice, Watcher};
+use crate::observe::ProcessInfo;
+use crate::owner::Owner;
+use crate::process_ref::Port;
+use crate::registry::slot::Signal;
+use crate::seam::atomic::Ordering;
+use crate::wait_for::WaitNode;
+
+impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
+    fn deliver(
+        &self,
+        to: Option<Incarnation>,
+        envelope: Envelope<MessageOf<O>>,
+    ) -> Result<(), (Envelope<MessageOf<O>>, NotDelivered)> {
+        let mut core = self.core.lock();
+        let refused = match to {
+            Some(to) if core.slot.takes_mail_for(to) => None,
+            Some(to) if core.slot.incarnation() != to => Some(NotDelivered::Ended),
+            Some(_) if core.slot.has_ended() => Some(NotDelivered::Ended),
+            Some(_) => Some(NotDelivered::Stopping),
+            None => (!core.slot.takes_mail_by_key()).then_some(NotDelivered::Stopping),
+        };
+        if let Some(why) = refused {
+            return Err((envelope, why));
+        }
+        let capacity = self.owner.spec().mailbox_capacity;
+        if let Err(envelope) = core.inbox.push(envelope, &self.batch, capacity) {
+            drop(core);
+            self.owner.refused();
+            return Err((envelope, NotDelivered::Full { capacity }));
+        }
+        self.quiet.store(0, Ordering::Relaxed);
+        // A runner in the midst of a handler will look by itself when that is done.
+        let wake = if core.idle {
+            core.idle = false;
+            core.waker.take()
+        } else {
+            None
+        };
+        drop(core);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn withdraw(&self, answer: &Arc<Answer<MessageOf<O>>>) -> Option<MessageOf<O>> {
+        self.core.lock().inbox.withdraw(&self.batch, answer)
+    }
+}
+
+impl<O: Owner> Node for Cell<O> {
+    fn wait_node(&self) -> Arc<WaitNode> {
+        if let Some(node) = self.core.lock().extras().wait_node.clone() {
+            return node;
+        }
+        // The name is made by user code (the key's Debug), so not under the lock.
+        let node = WaitNode::new(self.owner.name());
+        self.core.lock().extras().wait_node.get_or_insert(node).clone()
+    }
+
+    fn notify(&self, to: Incarnation, notice: Notice) {
+        let mut core = self.core.lock();
+        if core.slot.incarnation() != to || core.slot.has_ended() {
+            return;
+        }
+        let extras = core.extras();
+        let wake = match notice {
+            Notice::LinkExit(exit) if !extras.traps_exits => {
+                if !exit.reason.is_abnormal() {
+                    return;
+                }
+                self.order(&mut core, Signal::Kill(exit.reason))
+            }
+            Notice::Down(_) | Notice::LinkExit(_) | Notice::Idle => {
+                extras.notices.push_back(notice);
+                self.raise(&mut core, turn::NOTICE)
+            }
+        };
+        drop(core);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
+    }
+
+    fn watch(&self, of: Incarnation, watcher: Watcher) -> Result<(), ExitReason> {
+        let mut core = self.core.lock();
+        if core.slot.incarnation() != of || core.slot.has_ended() {
+            return Err(core.slot.reason_of(of));
+        }
+        let watchers = &mut core.extras().watchers;
+        if watchers.len() >= limits::WATCHERS_MAX {
+            return Err(ExitReason::failed("watched too often"));
+        }
+        watchers.push(watcher);
+        Ok(())
+    }
+
+    fn unwatch(&self, of: Incarnation, id: MonitorId) {
+        let mut core = self.core.lock();
+        if core.slot.incarnation() != of {
+            return;
+        }
+        let Some(extras) = &mut core.extras else {
+            return;
+        };
+        let found = extras.watchers.iter().position(|watcher| watcher.id() == id);
+        let taken = found.map(|at| extras.watchers.swap_remove(at));
+        drop(core);
+        drop(taken);
+    }
+
+    fn trap_exits(&self, trap: bool) {
+        self.core.lock().extras().traps_exits = trap;
+    }
+
+    fn end_of(&self, of: Incarnation) -> Result<Arc<SetOnce<ExitReason>>, ExitReason> {
+        let mut core = self.core.lock();
+        if core.slot.incarnation() != of || core.slot.has_ended() {
+            return Err(core.slot.reason_of(of));
+        }
+        Ok(core.extras().end.get_or_insert_default().clone())
+    }
+
+    fn exit(&self, which: Incarnation, signal: Signal) {
+        let mut core = self.core.lock();
+        if core.slot.incarnation() != which || core.slot.has_ended() {
+            return;
+        }
+        let wake = self.order(&mut core, signal);
+        drop(core);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
+    }
+
+    fn is_live(&self, which: Incarnation) -> bool {
+        self.live() == Some(which)
+    }
+
+    fn child_number(&self) -> u64 {
+        self.owner.child_number()
+    }
+
+    fn info(&self) -> ProcessInfo {
+        ProcessInfo { name: self.owner.name(), ..self.snapshot() }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the runner does with its own cell: take work, notice orders, report the end.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::SetOnce;
+
+use super::{Cell, Effects, MessageOf, Orders};
+use crate::clock::Moment;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::mailbox::Envelope;
+use crate::node::{Notice, Watcher};
+use crate::owner::Owner;
+use crate::process::Message;
+use crate::registry::slot::{Event, Next};
+use crate::seam::atomic::Ordering;
+
+/// A stop is ordered.
+pub(crate) const STOP: u8 = 1;
+/// A kill is ordered.
+pub(crate) const KILL: u8 = 2;
+/// A notice waits.
+pub(crate) const NOTICE: u8 = 4;
+
+/// What a runner does next.
+pub(crate) enum Work<M: Message> {
+    Message(Envelope<M>),
+    Notice(Notice),
+    /// There are orders to look at.
+    Orders,
+}
+
+/// Those who are to be told of an end.
+#[must_use = "watchers have to be told"]
+pub(crate) struct Watchers {
+    watchers: Vec<Watcher>,
+    end: Option<Arc<SetOnce<ExitReason>>>,
+}
+
+impl Watchers {
+    pub(crate) fn tell(self, ended: Incarnation, reason: &ExitReason) {
+        if let Some(end) = self.end {
+            // Whoever took it out of the cell sets it, so it is set once.
+            let _ = end.set(reason.clone());
+        }
+        for watcher in self.watchers {
+            watcher.tell(ended, reason);
+        }
+    }
+}
+
+impl<O: Owner> Cell<O> {
+    /// The next thing to do: orders before notices before messages.
+    pub(crate) fn poll_work(&self, cx: &Context<'_>) -> Poll<Work<MessageOf<O>>> {
+        if self.signal.load(Ordering::Acquire) == 0
+            && let Some(envelope) = self.batch.pop()
+        {
+            return Poll::Ready(Work::Message(envelope));
+        }
+        let mut core = self.core.lock();
+        let signal = self.signal.load(Ordering::Acquire);
+        if signal & (STOP | KILL) != 0 {
+            return Poll::Ready(Work::Orders);
+        }
+        if signal & NOTICE != 0
+            && let Some(extras) = &mut core.extras
+            && let Some(notice) = extras.notices.pop_front()
+        {
+            if extras.notices.is_empty() {
+                self.signal.fetch_and(!NOTICE, Ordering::Release);
+            }
+            return Poll::Ready(Work::Notice(notice));
+        }
+        if let Some(envelope) = self.batch.pop().or_else(|| core.inbox.pop(&self.batch)) {
+            return Poll::Ready(Work::Message(envelope));
+        }
+        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.idle = true;
+        Poll::Pending
+    }
+
+    /// Notes that the runner is in the midst of user code that is pending: orders are to wake it,
+    /// messages are not.
+    pub(crate) fn busy(&self, cx: &Context<'_>) {
+        let mut core = self.core.lock();
+        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.idle = false;
+    }
+
+    pub(crate) fn is_ordered(&self, bit: u8) -> bool {
+        self.signal.load(Ordering::Acquire) & bit != 0
+    }
+
+    pub(crate) fn orders(&self) -> Orders {
+        self.core
+            .lock()
+            .extras
+            .as_ref()
+            .map_or_else(Orders::default, |extras| extras.orders.clone())
+    }
+
+    /// Whether a ruling on an exit now would make a difference.
+    pub(crate) fn awaits_ruling(&self) -> bool {
+        self.core.lock().slot.awaits_ruling()
+    }
+
+    /// When the running `init` is to be done.
+    pub(crate) fn init_deadline(&self) -> Option<Moment> {
+        self.start_deadline(&self.core.lock())
+    }
+
+    /// Closes the mailbox if nothing waits in it; in the same instant no message is accepted any
+    /// more, so that one which raced is handled by this incarnation or by the next.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut core = self.core.lock();
+        let busy = core.inbox.len() + self.batch.len() > 0
+            || core.extras.as_ref().is_some_and(|extras| !extras.notices.is_empty());
+        if busy {
+            return false;
+        }
+        let step = core.slot.apply(Event::Idle, crate::clock::now());
+        let effects = self.note(&mut core, step);
+        drop(core);
+        self.carry_out(effects);
+        true
+    }
+
+    /// Reports that the incarnation has ended: what follows, and who is to be told.
+    pub(crate) fn ended(&self) -> (Option<Next>, Effects<MessageOf<O>>, Watchers) {
+        let mut core = self.core.lock();
+        let step = core.slot.apply(Event::Ended, crate::clock::now());
+        let next = step.next.clone();
+        let effects = self.note(&mut core, step);
+        // What concerned this incarnation ends with it; whom the key waits for does not.
+        let extras = core.extras.take();
+        self.signal.store(0, Ordering::Release);
+        core.waker = None;
+        core.idle = false;
+        let Some(extras) = extras else {
+            return (next, effects, Watchers { watchers: Vec::new(), end: None });
+        };
+        let super::Extras { watchers, end, wait_node, notices, .. } = *extras;
+        if wait_node.is_some() {
+            core.extras().wait_node = wait_node;
+        }
+        drop(core);
+        drop(notices);
+        (next, effects, Watchers { watchers, end })
+    }
+}

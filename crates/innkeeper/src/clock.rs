@@ -1,0 +1,80 @@
+//! The only reader of time: what an instant is here, and how to wait for one.
+
+use std::pin::Pin;
+#[cfg(not(shuttle))]
+use std::sync::LazyLock;
+use std::time::Duration;
+
+#[cfg(not(shuttle))]
+use tokio::time::Instant;
+
+/// A wait for a [`Moment`], which can be held and polled beside other futures.
+pub(crate) type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An instant, as nanoseconds since this program first asked for the time.
+///
+/// Half the size of an `Instant`, so that a slot can afford to remember when its phase began. It
+/// follows tokio's clock, which tests hold still; nothing about ownership across nodes rests on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    #[cfg(any(test, shuttle))]
+    pub(crate) const ZERO: Moment = Moment(0);
+
+    pub(crate) fn after(self, wait: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(wait)))
+    }
+
+    pub(crate) fn before(self, wait: Duration) -> Moment {
+        Moment(self.0.saturating_sub(nanos(wait)))
+    }
+
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+fn nanos(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(not(shuttle))]
+static EPOCH: LazyLock<Instant> = LazyLock::new(read);
+
+#[cfg(not(shuttle))]
+#[allow(clippy::disallowed_methods)]
+fn read() -> Instant {
+    Instant::now()
+}
+
+#[cfg(not(shuttle))]
+pub(crate) fn now() -> Moment {
+    let epoch = *EPOCH;
+    Moment(nanos(read().saturating_duration_since(epoch)))
+}
+
+/// An alarm that goes off at `then`. Cancel safe.
+#[cfg(not(shuttle))]
+pub(crate) fn alarm(then: Moment) -> Alarm {
+    // A moment past the far end of tokio's timers is as good as never.
+    let far = Duration::from_secs(86_400 * 365 * 30);
+    let wait = Duration::from_nanos(then.0).min(far);
+    Box::pin(tokio::time::sleep_until(*EPOCH + wait))
+}
+
+// Under the schedule explorer time stands still and every alarm goes off at once: a schedule, not a
+// clock, decides there what happens first.
+#[cfg(shuttle)]
+pub(crate) fn now() -> Moment {
+    Moment::ZERO
+}
+
+#[cfg(shuttle)]
+pub(crate) fn alarm(_: Moment) -> Alarm {
+    Box::pin(shuttle::future::yield_now())
+}

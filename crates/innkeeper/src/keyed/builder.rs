@@ -1,0 +1,197 @@
+//! How a scope of keyed processes is set up, and how it hangs in a supervision tree.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::child_spec::{ChildSpec, RestartBudget};
+use crate::keyed::scope::{ArgsOf, Scope, Shared};
+use crate::keyed::sweep::{self, Keeper};
+use crate::keyed::{Key, Keyed};
+use crate::limits;
+use crate::observe::Tally;
+use crate::owner::Args;
+use crate::process::Process;
+use crate::rate::StartRate;
+use crate::registry::slot::Policy;
+use crate::registry::table::Table;
+use crate::seam::Mutex;
+use crate::supervisor::child::{ProcessChild, short_name};
+use crate::supervisor::{StartChildError, Supervisor};
+
+/// What happens when a key is asked for with other arguments than its process was started with.
+pub enum ArgsPolicy<A> {
+    /// Nothing: the process that runs is the answer. The default.
+    Ignore,
+    /// The process that runs is the answer, and it is an event. Compared by this fingerprint.
+    Report(fn(&A) -> u64),
+    /// [`GetError::ArgsDiffer`](crate::GetError::ArgsDiffer). Compared by this fingerprint.
+    Refuse(fn(&A) -> u64),
+}
+
+impl<A> fmt::Debug for ArgsPolicy<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ArgsPolicy::Ignore => "Ignore",
+            ArgsPolicy::Report(_) => "Report",
+            ArgsPolicy::Refuse(_) => "Refuse",
+        })
+    }
+}
+
+/// Sets up a scope of keyed processes; made by [`Keyed::new`].
+#[must_use = "a scope does nothing until it is started"]
+pub struct KeyedBuilder<K: Key, P: Process> {
+    name: String,
+    spec: ChildSpec,
+    budget: RestartBudget,
+    park_time: Duration,
+    group_budget: Option<RestartBudget>,
+    args: ArgsOf<K, P>,
+    args_policy: ArgsPolicy<P::Args>,
+    max_children: usize,
+    idle_after: Option<Duration>,
+    start_rate: Option<StartRate>,
+    key: PhantomData<fn(&K)>,
+}
+
+impl<K: Key, P: Process> Keyed<K, P> {
+    /// Sets up a scope whose processes are started with their key, or a part of it, as arguments.
+    #[allow(clippy::new_ret_no_self)] // The scope is made by `start`, under its supervisor.
+    pub fn new(spec: ChildSpec) -> KeyedBuilder<K, P>
+    where
+        K: Borrow<P::Args>,
+    {
+        KeyedBuilder::new(spec, Box::new(|key| Args::Kept(key.borrow())))
+    }
+
+    /// Sets up a scope whose processes are started with what `args` makes of their key.
+    pub fn with_args(
+        spec: ChildSpec,
+        args: impl Fn(&K) -> P::Args + Send + Sync + 'static,
+    ) -> KeyedBuilder<K, P> {
+        KeyedBuilder::new(spec, Box::new(move |key| Args::Made(args(key))))
+    }
+}
+
+impl<K: Key, P: Process> KeyedBuilder<K, P> {
+    fn new(spec: ChildSpec, args: ArgsOf<K, P>) -> Self {
+        KeyedBuilder {
+            name: short_name::<P>().to_owned(),
+            spec,
+            budget: RestartBudget::default(),
+            park_time: limits::PARK_TIME,
+            group_budget: None,
+            args,
+            args_policy: ArgsPolicy::Ignore,
+            max_children: limits::CHILDREN_MAX,
+            idle_after: None,
+            start_rate: None,
+            key: PhantomData,
+        }
+    }
+
+    /// What the scope is called: its child id under the supervisor. Default: the type of the
+    /// process.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How many restarts one key may use up. A key over it is parked; no other key notices.
+    /// Default: three in five seconds.
+    pub fn restart_budget(mut self, budget: RestartBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How long a key over its budget stays parked: asking for it is an error until then, and
+    /// starts it anew after. Default: a minute.
+    pub fn park_time(mut self, time: Duration) -> Self {
+        self.park_time = time;
+        self
+    }
+
+    /// A budget that all keys share besides their own: past it no crashed key is restarted, each is
+    /// parked. Healthy keys never notice. Default: none.
+    pub fn group_budget(mut self, budget: RestartBudget) -> Self {
+        self.group_budget = Some(budget);
+        self
+    }
+
+    /// What happens when a key is asked for with other arguments than it runs with.
+    pub fn args_policy(mut self, policy: ArgsPolicy<P::Args>) -> Self {
+        self.args_policy = policy;
+        self
+    }
+
+    /// How many keys may be taken at once. Default: a million.
+    pub fn max_children(mut self, max: usize) -> Self {
+        self.max_children = max;
+        self
+    }
+
+    /// After how long without a message a process is asked [`Process::idle`]; it is asked within a
+    /// quarter more than that. Default: never.
+    pub fn idle_after(mut self, time: Duration) -> Self {
+        self.idle_after = Some(time);
+        self
+    }
+
+    /// How many processes may be started each second, whoever asks. Default: any number.
+    pub fn start_rate(mut self, rate: StartRate) -> Self {
+        self.start_rate = Some(rate);
+        self
+    }
+
+    /// Starts the scope as a child of `supervisor`, under its name.
+    ///
+    /// When the supervisor ends so do all processes of the scope, all at once; when it is restarted,
+    /// this same scope opens again, empty.
+    ///
+    /// # Errors
+    /// [`StartChildError`] if the supervisor has a child of that name, or is ending.
+    pub async fn start(self, supervisor: &Supervisor) -> Result<Keyed<K, P>, StartChildError> {
+        let table = Arc::new(Table::new());
+        // Closed until the supervisor starts it.
+        table.close();
+        let shared = Arc::new(Shared {
+            policy: Policy {
+                restart: self.spec.restart,
+                budget: self.budget,
+                park_time: self.park_time,
+            },
+            name: self.name,
+            spec: self.spec,
+            args: self.args,
+            args_policy: self.args_policy,
+            max_children: self.max_children,
+            idle_after: self.idle_after,
+            start_rate: self.start_rate,
+            group: self.group_budget.map(|budget| (Mutex::default(), budget)),
+            events: broadcast::Sender::new(limits::EVENTS),
+            tally: Tally::default(),
+            closing: supervisor.closing(),
+            spawner: OnceLock::new(),
+            table: Arc::downgrade(&table),
+        });
+        let scope = Scope::new(table, shared);
+        let (name, parent) = (scope.shared.name.clone(), supervisor.parent());
+        let child = ProcessChild::<Keeper<K, P>>::new(name, scope.clone(), sweep::SPEC, parent);
+        supervisor.add(child).await?;
+        Ok(Keyed { scope })
+    }
+}
+
+impl<K: Key, P: Process> fmt::Debug for KeyedBuilder<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedBuilder")
+            .field("name", &self.name)
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}

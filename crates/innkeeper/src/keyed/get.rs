@@ -1,0 +1,135 @@
+//! Asking for a key: one look where the process is there, a wait where it is on its way.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::cell::Asked;
+use crate::clock;
+use crate::error::GetError;
+use crate::exit::ExitReason;
+use crate::keyed::scope::{Found, Scope, Wanted};
+use crate::keyed::{Key, Outcome};
+use crate::limits;
+use crate::process::Process;
+use crate::process_ref::ProcessRef;
+use crate::rate::StartRate;
+use crate::registry::slot;
+use crate::wait_for;
+
+type Answer<P> = Result<Outcome<ProcessRef<<P as Process>::Message>>, GetError>;
+
+/// A question for the process of a key; see [`Keyed::get_or_start`](crate::Keyed::get_or_start).
+///
+/// Nothing is asked before the first poll.
+#[must_use = "nothing is asked until it is awaited"]
+pub struct GetOrStart<'a, K: Key, P: Process> {
+    scope: &'a Arc<Scope<K, P>>,
+    key: &'a K,
+    wanted: Wanted<'a, P>,
+    timeout: Duration,
+    /// Made only where there is something to wait for.
+    wait: Option<Pin<Box<dyn Future<Output = Answer<P>> + Send + 'a>>>,
+}
+
+impl<'a, K: Key, P: Process> GetOrStart<'a, K, P> {
+    pub(crate) fn new(scope: &'a Arc<Scope<K, P>>, key: &'a K, args: Option<P::Args>) -> Self {
+        let wanted = Wanted { args, client: None };
+        GetOrStart { scope, key, wanted, timeout: limits::ASK_TIMEOUT, wait: None }
+    }
+
+    /// How long to wait, from the first poll on. Default: a minute.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whose rate a start counts against, besides that of all. An existing process costs nothing.
+    pub fn limited_by(mut self, client: &'a StartRate) -> Self {
+        self.wanted.client = Some(client);
+        self
+    }
+}
+
+// Nothing in it is ever pinned: what needs to be is boxed.
+impl<K: Key, P: Process> Unpin for GetOrStart<'_, K, P> {}
+
+impl<K: Key, P: Process> Future for GetOrStart<'_, K, P> {
+    type Output = Answer<P>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(wait) = &mut this.wait {
+            return wait.as_mut().poll(cx);
+        }
+        match this.scope.find_or_start(this.key, &mut this.wanted)? {
+            Found::Live(cell, incarnation) => {
+                this.scope.check_args(&cell, &this.wanted)?;
+                Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
+            }
+            found @ Found::Cell { .. } => {
+                let wanted = std::mem::replace(&mut this.wanted, Wanted::nothing());
+                let wait = wait(this.scope, this.key, wanted, this.timeout, found);
+                this.wait.insert(Box::pin(wait)).as_mut().poll(cx)
+            }
+        }
+    }
+}
+
+/// Waits at the cell that was found until the key has a process or an error to answer with.
+async fn wait<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    key: &K,
+    mut wanted: Wanted<'_, P>,
+    timeout: Duration,
+    mut found: Found<K, P>,
+) -> Answer<P> {
+    let began = clock::now();
+    let deadline = began.after(timeout);
+    loop {
+        let (cell, asked, mine) = match found {
+            Found::Live(cell, incarnation) => (cell, Asked::Found(incarnation), false),
+            Found::Cell { cell, asked, mine } => (cell, asked, mine),
+        };
+        let ready = match asked {
+            Asked::Found(incarnation) => Some(incarnation),
+            Asked::Parked(reason) => return Err(GetError::Parked(reason)),
+            Asked::Vacant => None,
+            Asked::Wait(flight, start_deadline) => {
+                let _wait = wait_for::wait_for(&*cell).map_err(GetError::Cycle)?;
+                let settled = cell.settled(&flight, start_deadline, deadline).await;
+                match settled.ok_or(GetError::Timeout { waited: timeout })? {
+                    slot::Outcome::Ready(incarnation) => Some(incarnation),
+                    slot::Outcome::Declined => return Ok(Outcome::Ignored),
+                    slot::Outcome::Failed(ExitReason::StartTimeout) => {
+                        return Err(GetError::StartTimeout);
+                    }
+                    slot::Outcome::Failed(reason) => return Err(GetError::InitFailed(reason)),
+                    slot::Outcome::Parked(reason) => return Err(GetError::Parked(reason)),
+                    slot::Outcome::Ended => None,
+                }
+            }
+            Asked::WaitForEnd(flight) => {
+                let _wait = wait_for::wait_for(&*cell).map_err(GetError::Cycle)?;
+                let settled = cell.settled(&flight, None, deadline).await;
+                settled.ok_or(GetError::Timeout { waited: timeout })?;
+                None
+            }
+        };
+        if let Some(incarnation) = ready {
+            scope.check_args(&cell, &wanted)?;
+            let process = ProcessRef::new(cell, incarnation);
+            return Ok(if mine { Outcome::Started(process) } else { Outcome::Existing(process) });
+        }
+        // It ended meanwhile: the next one is asked for anew.
+        found = scope.find_or_start(key, &mut wanted)?;
+    }
+}
+
+impl<K: Key, P: Process> fmt::Debug for GetOrStart<'_, K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetOrStart").field("key", self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,339 @@
+//! What all keys of one scope share, and how one key's cell is found or made.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use tokio::sync::broadcast;
+
+use crate::cell::{Asked, Cell, Stopping};
+use crate::child_spec::{ChildSpec, RestartBudget};
+use crate::clock;
+use crate::error::GetError;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::keyed::Key;
+use crate::keyed::builder::ArgsPolicy;
+use crate::observe::{Event, ProcessInfo, Tally, What};
+use crate::owner::{Args, Owner};
+use crate::process::Process;
+use crate::rate::StartRate;
+use crate::registry::slot::{Policy, Ruling};
+use crate::registry::table::{Entered, Refused, Row, Table};
+use crate::runner;
+use crate::seam::{Mutex, Spawner, yield_now};
+use crate::supervisor::closing::{Closing, Container, Names};
+use crate::supervisor::intensity::Intensity;
+
+pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
+
+/// The processes of one scope.
+pub(crate) struct Scope<K: Key, P: Process> {
+    pub(crate) table: Arc<Table<KeyedCell<K, P>>>,
+    pub(crate) shared: Arc<Shared<K, P>>,
+    hasher: RandomState,
+}
+
+/// What the processes themselves need of their scope.
+pub(crate) struct Shared<K: Key, P: Process> {
+    pub(crate) name: String,
+    pub(crate) spec: ChildSpec,
+    pub(crate) policy: Policy,
+    pub(crate) args: ArgsOf<K, P>,
+    pub(crate) args_policy: ArgsPolicy<P::Args>,
+    pub(crate) max_children: usize,
+    pub(crate) idle_after: Option<Duration>,
+    pub(crate) start_rate: Option<StartRate>,
+    pub(crate) group: Option<(Mutex<Intensity>, RestartBudget)>,
+    pub(crate) events: broadcast::Sender<Event<K>>,
+    pub(crate) tally: Tally,
+    pub(crate) closing: Arc<Closing>,
+    pub(crate) spawner: OnceLock<Spawner>,
+    /// Weak: a table keeps the cells, parked ones too, and the cells keep this.
+    pub(crate) table: Weak<Table<KeyedCell<K, P>>>,
+}
+
+/// How the arguments of `init` are made where none were given.
+pub(crate) type ArgsOf<K, P> =
+    Box<dyn for<'a> Fn(&'a K) -> Args<'a, <P as Process>::Args> + Send + Sync>;
+
+/// The owner of the process of one key.
+pub(crate) struct KeyedOwner<K: Key, P: Process> {
+    pub(crate) key: K,
+    hash: u64,
+    args: Option<Box<P::Args>>,
+    shared: Arc<Shared<K, P>>,
+}
+
+/// What a caller brings along for a start.
+pub(crate) struct Wanted<'a, P: Process> {
+    pub(crate) args: Option<P::Args>,
+    pub(crate) client: Option<&'a StartRate>,
+}
+
+impl<P: Process> Wanted<'_, P> {
+    pub(crate) fn nothing() -> Self {
+        Wanted { args: None, client: None }
+    }
+}
+
+/// What a caller finds for a key, where a start was made for it or not.
+pub(crate) enum Found<K: Key, P: Process> {
+    /// Ready.
+    Live(Arc<KeyedCell<K, P>>, Incarnation),
+    /// A cell to wait at; `mine` if it was made for this caller.
+    Cell { cell: Arc<KeyedCell<K, P>>, asked: Asked, mine: bool },
+}
+
+impl<K: Key, P: Process> Scope<K, P> {
+    pub(crate) fn new(table: Arc<Table<KeyedCell<K, P>>>, shared: Arc<Shared<K, P>>) -> Arc<Self> {
+        let scope = Arc::new(Scope { table, shared, hasher: RandomState::default() });
+        let container: Arc<dyn Container> = scope.clone();
+        scope.shared.closing.join(Arc::downgrade(&container));
+        scope
+    }
+
+    pub(crate) fn find(&self, key: &K) -> Option<Arc<KeyedCell<K, P>>> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find(hash, |cell| cell.owner.key == *key)
+    }
+
+    /// Finds the cell of a key, or makes one and has it run.
+    pub(crate) fn find_or_start(
+        &self,
+        key: &K,
+        wanted: &mut Wanted<'_, P>,
+    ) -> Result<Found<K, P>, GetError> {
+        let hash = self.hasher.hash_one(key);
+        if let Some(cell) = self.table.find(hash, |cell| cell.owner.key == *key) {
+            if let Some(incarnation) = cell.live() {
+                return Ok(Found::Live(cell, incarnation));
+            }
+            match cell.ask() {
+                Asked::Vacant => {}
+                asked => {
+                    return Ok(Found::Cell { cell, asked, mine: false });
+                }
+            }
+        }
+        self.start(key, hash, wanted)
+    }
+
+    /// Starts a process, unless somebody else did in the meantime.
+    fn start(
+        &self,
+        key: &K,
+        hash: u64,
+        wanted: &mut Wanted<'_, P>,
+    ) -> Result<Found<K, P>, GetError> {
+        let shared = &self.shared;
+        // The key is cloned before the lock is taken: that is user code.
+        let mut key_of_cell = Some(key.clone());
+        let make = || {
+            self.take_rates(wanted.client)?;
+            let owner = KeyedOwner {
+                key: key_of_cell.take().unwrap_or_else(|| key.clone()),
+                hash,
+                args: wanted.args.take().map(Box::new),
+                shared: shared.clone(),
+            };
+            Ok(Cell::new(owner))
+        };
+        let entered = self.table.enter(
+            hash,
+            shared.max_children,
+            |cell| cell.owner.key == *key,
+            |cell| cell.is_vacant(),
+            make,
+        );
+        match entered {
+            Ok(Entered::New(cell)) => {
+                let asked = cell.ask();
+                if let Some(spawner) = shared.spawner.get() {
+                    runner::spawn(spawner, cell.clone());
+                }
+                Ok(Found::Cell { cell, asked, mine: true })
+            }
+            Ok(Entered::Existing(cell)) => {
+                let asked = cell.ask();
+                Ok(Found::Cell { cell, asked, mine: false })
+            }
+            Err(Failed(GetError::MaxChildren { .. })) => {
+                Err(GetError::MaxChildren { max: shared.max_children })
+            }
+            Err(Failed(error)) => Err(error),
+        }
+    }
+
+    fn take_rates(&self, client: Option<&StartRate>) -> Result<(), Failed> {
+        let limited = |retry_after| Failed(GetError::RateLimited { retry_after });
+        let all = self.shared.start_rate.as_ref();
+        all.map_or(Ok(()), StartRate::take).map_err(limited)?;
+        let Some(client) = client else { return Ok(()) };
+        client.take().map_err(|retry_after| {
+            // A refused start has no side effect, not even on the rate of all.
+            if let Some(all) = all {
+                all.put_back();
+            }
+            limited(retry_after)
+        })
+    }
+
+    /// Whether the running process was started with what this caller brought, where that matters.
+    pub(crate) fn check_args(
+        &self,
+        cell: &KeyedCell<K, P>,
+        wanted: &Wanted<'_, P>,
+    ) -> Result<(), GetError> {
+        let Some(wanted) = &wanted.args else {
+            return Ok(());
+        };
+        let print = match &self.shared.args_policy {
+            ArgsPolicy::Ignore => return Ok(()),
+            ArgsPolicy::Report(print) | ArgsPolicy::Refuse(print) => print,
+        };
+        let running = cell.owner.args();
+        if print(wanted) == print(&running) {
+            return Ok(());
+        }
+        match &self.shared.args_policy {
+            ArgsPolicy::Refuse(_) => Err(GetError::ArgsDiffer),
+            ArgsPolicy::Ignore | ArgsPolicy::Report(_) => {
+                cell.owner.observe(cell.incarnation(), What::ArgsDiffer);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells one cell's process to end; forgets it at once if it was parked.
+    pub(crate) fn stop_cell(&self, cell: &Arc<KeyedCell<K, P>>, reason: ExitReason) -> Stopping {
+        let stopping = cell.stop(reason.clone());
+        if let Stopping::Unparked = stopping {
+            KeyedOwner::released(cell, &reason);
+            cell.owner.observe(cell.incarnation(), What::Stopped(reason));
+        }
+        stopping
+    }
+
+    pub(crate) async fn stop_all(&self) -> usize {
+        let mut ends = Vec::new();
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
+                    ends.push(flight);
+                }
+            }
+            yield_now().await;
+        }
+        for end in &ends {
+            end.wait().await;
+        }
+        ends.len()
+    }
+
+    pub(crate) fn describe(&self, cell: &KeyedCell<K, P>) -> ProcessInfo {
+        ProcessInfo { name: cell.owner.name(), ..cell.snapshot() }
+    }
+}
+
+impl<K: Key, P: Process> Container for Scope<K, P> {
+    fn survivors(&self, names: &mut Names) {
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                names.add(|| cell.owner.name());
+            }
+        }
+    }
+}
+
+/// Why a cell could not be made.
+struct Failed(GetError);
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Failed(match refused {
+            Refused::Closed => GetError::ShuttingDown,
+            Refused::Full => GetError::MaxChildren { max: 0 },
+        })
+    }
+}
+
+impl<K: Key, P: Process> Row for KeyedCell<K, P> {
+    fn hash(&self) -> u64 {
+        self.owner.hash
+    }
+}
+
+impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
+    type Process = P;
+
+    fn name(&self) -> String {
+        format!("{} {:?}", self.shared.name, self.key)
+    }
+
+    fn spec(&self) -> &ChildSpec {
+        &self.shared.spec
+    }
+
+    fn args(&self) -> Args<'_, P::Args> {
+        match &self.args {
+            Some(args) => Args::Kept(args),
+            None => (self.shared.args)(&self.key),
+        }
+    }
+
+    fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+        let group = match &self.shared.group {
+            Some((intensity, budget)) if reason.is_abnormal() => {
+                let now = clock::now();
+                intensity.lock().allow(now, budget.max(), budget.window()).is_some()
+            }
+            Some(_) | None => true,
+        };
+        Ruling::Own { policy: &self.shared.policy, group }
+    }
+
+    fn refused(&self) {
+        self.shared.tally.refused();
+    }
+
+    fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason) {
+        let shared = &cell.owner.shared;
+        if let Some(table) = shared.table.upgrade() {
+            if *reason == ExitReason::Killed && table.is_closed() {
+                shared.closing.killed(cell.owner.name());
+            }
+            table.remove(cell);
+        }
+    }
+
+    fn observe(&self, incarnation: Incarnation, what: What) {
+        let shared = &self.shared;
+        shared.tally.count(&what);
+        match &what {
+            What::Restarting { reason, .. } if reason.is_abnormal() => {
+                tracing::warn!(key = ?self.key, %incarnation, %reason, "process crashed, restarting");
+            }
+            What::Parked(reason) => {
+                tracing::error!(key = ?self.key, %incarnation, %reason, "process parked");
+            }
+            What::Stopped(reason) if reason.is_abnormal() => {
+                tracing::warn!(key = ?self.key, %incarnation, %reason, "process ended");
+            }
+            _ => {}
+        }
+        if shared.events.receiver_count() > 0 {
+            let event = Event { key: self.key.clone(), incarnation, what };
+            // Nobody left to hear it is no failure.
+            let _ = shared.events.send(event);
+        }
+    }
+}
+
+impl<K: Key, P: Process> fmt::Debug for Scope<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,58 @@
+//! One key, one process: supervised processes, found or started by key, never two for one key.
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "innkeeper contains the panics of each process, which `panic = \"abort\"` makes impossible: \
+     remove it from the profile"
+);
+
+mod call;
+mod cell;
+mod child_spec;
+mod clock;
+mod context;
+mod dynamic_supervisor;
+mod error;
+mod exit;
+mod guard;
+mod incarnation;
+mod keyed;
+pub mod limits;
+mod mailbox;
+mod monitor;
+mod node;
+mod observe;
+mod owner;
+mod process;
+mod process_ref;
+mod rate;
+mod registry;
+mod runner;
+mod seam;
+mod solo;
+mod supervisor;
+mod target;
+pub mod testing;
+mod wait_for;
+
+pub use call::{Call, Cast, ReplyTo};
+pub use child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
+pub use context::{Context, Timer, TooManyTimers};
+pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorBuilder};
+pub use error::{CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown};
+pub use exit::ExitReason;
+pub use incarnation::Incarnation;
+pub use keyed::{
+    ArgsPolicy, GetOrStart, Key, Keyed, KeyedBuilder, Outcome, Row, StartKeyError, Stop, Via,
+    ViaCall, ViaCast,
+};
+pub use monitor::{Down, LinkExit, MonitorId};
+pub use observe::{Counters, Event, ProcessInfo, START_SECONDS, What};
+pub use process::{Message, Process, StartError};
+pub use process_ref::ProcessRef;
+pub use rate::StartRate;
+pub use registry::slot::{Exit, State};
+pub use registry::{RegisterError, Registry};
+pub use solo::start;
+pub use supervisor::{Names, ShutdownReport, StartChildError, Supervisor, SupervisorBuilder};
+pub use target::Target;

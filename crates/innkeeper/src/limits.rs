@@ -1,0 +1,80 @@
+//! Every bound and every default wait of the crate, by name.
+
+use std::time::Duration;
+
+/// Messages that may wait in one mailbox, unless its child spec says otherwise.
+pub const MAILBOX_CAPACITY: u32 = 1024;
+
+/// How long a call waits for its reply, unless it says otherwise (OTP's `GenServer.call`: 5 s).
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long asking for a key, or for its end, waits, unless the caller says otherwise.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long `init` may take, unless the child spec says otherwise.
+pub const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a process may take to end after it was told to (OTP's `shutdown`: 5 s for workers).
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Restarts allowed within [`RESTART_WINDOW`] (OTP's `max_restarts`: 3 in 5 s).
+pub const RESTARTS_MAX: u32 = 3;
+
+/// The sliding window in which restarts are counted.
+pub const RESTART_WINDOW: Duration = Duration::from_secs(5);
+
+/// The most restarts a budget may allow in its window; it remembers one instant for each.
+pub const RESTARTS_REMEMBERED: u32 = 10_000;
+
+/// The wait before the second restart in a window; it doubles from there.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest wait between two restarts.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a key over its restart budget stays parked.
+pub const PARK_TIME: Duration = Duration::from_secs(60);
+
+/// Processes that one scope may hold, unless it says otherwise.
+pub const CHILDREN_MAX: usize = 1_000_000;
+
+/// Events kept for a slow subscriber before it is told that it lagged.
+pub const EVENTS: usize = 1024;
+
+/// Exits that a key remembers for whoever asks why it is restarting.
+pub const EXITS_REMEMBERED: usize = 3;
+
+/// Messages handled before a busy process lets others run.
+pub const MESSAGES_PER_TURN: u32 = 128;
+
+/// Monitors and links that one process may have on it at once.
+pub const WATCHERS_MAX: usize = 1 << 20;
+
+/// Processes looked at when a wait is checked for a cycle; longer chains are refused.
+pub const WAIT_CHAIN_MAX: usize = 256;
+
+/// Names listed in the result of a shutdown; more are counted only.
+pub const NAMES_REPORTED: usize = 100;
+
+/// Keys returned in one page.
+pub const PAGE_MAX: usize = 10_000;
+
+/// Characters of a panic message or error kept in an exit reason.
+pub const REASON_CHARS: usize = 512;
+
+/// Tables a scope's keys are spread over; a power of two.
+pub const SHARDS: usize = 64;
+
+/// How long after its kill a process that has not come to an await point counts as stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// Timers that one process may have.
+pub const TIMERS_MAX: usize = 65_536;
+
+/// The longest time a timer may be set to.
+pub const TIMER_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// The shortest and the longest time between two looks at the idle and parked keys of a scope.
+pub const SWEEP_MIN: Duration = Duration::from_millis(5);
+/// See [`SWEEP_MIN`].
+pub const SWEEP_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,201 @@
+//! What can be seen of processes from outside: snapshots on demand and a bounded stream of events.
+//!
+//! Nothing here is sampled or sent unless somebody looks.
+
+use std::time::Duration;
+
+use crate::seam::atomic::{AtomicU64, Ordering};
+
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::registry::slot::{Exit, State};
+
+/// A process at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// What it is called: its key, its child id, or its type.
+    pub name: String,
+    /// The present incarnation, or the last one.
+    pub incarnation: Incarnation,
+    /// Where it is in its life; `None` once it is gone for good.
+    pub state: Option<State>,
+    /// How long it has been in that state.
+    pub age: Duration,
+    /// It was to be killed and has not come to an await point since: its code is stuck.
+    pub stuck: bool,
+    /// Messages that wait.
+    pub mailbox_len: usize,
+    /// Restarts of this key or child so far.
+    pub restarts: u64,
+    /// Its last crashes, oldest first.
+    pub exits: Vec<Exit>,
+    /// Monitors and links on it.
+    pub watchers: usize,
+}
+
+/// What happened to a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// `init` begins; `again` after a crash.
+    Starting {
+        /// Whether this is a restart.
+        again: bool,
+    },
+    /// It is ready.
+    Ready {
+        /// Whether this was a restart.
+        again: bool,
+        /// How long `init` took.
+        took: Duration,
+    },
+    /// `init` declined.
+    Declined,
+    /// A first start failed; the key is free.
+    StartFailed(ExitReason),
+    /// It crashed, or exited and is permanent; the next incarnation is on its way.
+    Restarting {
+        /// Why the last one ended.
+        reason: ExitReason,
+        /// The longest wait before the next one.
+        within: Duration,
+    },
+    /// Somebody asked for it with other arguments than it was started with.
+    ArgsDiffer,
+    /// It used up its restart budget, with this last exit.
+    Parked(ExitReason),
+    /// It ended, and none follows.
+    Stopped(ExitReason),
+    /// Casts that had been accepted were lost.
+    CastsLost {
+        /// Those that waited when it ended without a successor.
+        waiting: usize,
+        /// The one being handled when it crashed.
+        begun: bool,
+    },
+}
+
+/// Something that happened to the process of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event<K> {
+    /// Whose process.
+    pub key: K,
+    /// Which incarnation.
+    pub incarnation: Incarnation,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened in a scope so far, in numbers that only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Starts and restarts that became ready.
+    pub started: u64,
+    /// First starts that failed.
+    pub failed: u64,
+    /// Starts that declined.
+    pub declined: u64,
+    /// How often processes were started again.
+    pub restarts: u64,
+    /// Keys parked.
+    pub parked: u64,
+    /// Ends without a successor, by [`ExitReason::kind`].
+    pub exits: Vec<(&'static str, u64)>,
+    /// Accepted casts that were lost.
+    pub casts_lost: u64,
+    /// Messages refused because a mailbox was full.
+    pub mailbox_full: u64,
+    /// How long `init` took: for each bound of [`START_SECONDS`], how many took no longer.
+    pub start_buckets: Vec<u64>,
+    /// The sum of all those times.
+    pub start_time: Duration,
+}
+
+/// The bounds of [`Counters::start_buckets`], in seconds.
+pub const START_SECONDS: [f64; 7] = [0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, f64::INFINITY];
+
+const KINDS: [&str; 8] =
+    ["normal", "idle", "shutdown", "killed", "panicked", "failed", "start_timeout", "noproc"];
+
+/// The numbers behind [`Counters`].
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    started: AtomicU64,
+    failed: AtomicU64,
+    declined: AtomicU64,
+    restarts: AtomicU64,
+    parked: AtomicU64,
+    exits: [AtomicU64; KINDS.len()],
+    casts_lost: AtomicU64,
+    mailbox_full: AtomicU64,
+    start_buckets: [AtomicU64; START_SECONDS.len()],
+    start_ns: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn count(&self, what: &What) {
+        match what {
+            What::Ready { took, .. } => {
+                add(&self.started, 1);
+                let seconds = took.as_secs_f64();
+                if let Some(at) = START_SECONDS.iter().position(|bound| seconds <= *bound) {
+                    add(&self.start_buckets[at], 1);
+                }
+                add(&self.start_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            }
+            What::Declined => add(&self.declined, 1),
+            What::StartFailed(_) => add(&self.failed, 1),
+            What::Restarting { .. } => add(&self.restarts, 1),
+            What::Parked(_) => add(&self.parked, 1),
+            What::Stopped(reason) => {
+                if let Some(at) = KINDS.iter().position(|kind| *kind == reason.kind()) {
+                    add(&self.exits[at], 1);
+                }
+            }
+            What::CastsLost { waiting, begun } => {
+                add(&self.casts_lost, *waiting as u64 + u64::from(*begun));
+            }
+            What::Starting { .. } | What::ArgsDiffer => {}
+        }
+    }
+
+    pub(crate) fn refused(&self) {
+        add(&self.mailbox_full, 1);
+    }
+
+    /// How many keys were ever parked: none, and nobody needs to look for those that are over it.
+    pub(crate) fn parked(&self) -> u64 {
+        get(&self.parked)
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let mut sum = 0;
+        let buckets = self.start_buckets.iter().map(|bucket| {
+            sum += get(bucket);
+            sum
+        });
+        Counters {
+            started: get(&self.started),
+            failed: get(&self.failed),
+            declined: get(&self.declined),
+            restarts: get(&self.restarts),
+            parked: get(&self.parked),
+            exits: KINDS.iter().copied().zip(self.exits.iter().map(get)).collect(),
+            casts_lost: get(&self.casts_lost),
+            mailbox_full: get(&self.mailbox_full),
+            start_buckets: buckets.collect(),
+            start_time: Duration::from_nanos(get(&self.start_ns)),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

@@ -1,0 +1,62 @@
+//! What a cell needs to know of whoever had it made: how to start, what follows an exit, whom to tell.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::cell::Cell;
+use crate::child_spec::ChildSpec;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::observe::What;
+use crate::process::Process;
+use crate::registry::slot::Ruling;
+
+/// Whoever had a process made: a scope, a supervisor, or nobody in particular.
+///
+/// The runner and the cell know only this, never a registry or a supervisor.
+pub(crate) trait Owner: Send + Sync + Sized + 'static {
+    type Process: Process;
+
+    /// What the process is called, for errors, logs and screens.
+    fn name(&self) -> String;
+
+    fn spec(&self) -> &ChildSpec;
+
+    /// Which child of a supervisor this is; 0 if it is none.
+    fn child_number(&self) -> u64 {
+        0
+    }
+
+    /// The arguments of every start.
+    fn args(&self) -> Args<'_, <Self::Process as Process>::Args>;
+
+    /// Who decides what follows this exit. Called without a lock.
+    fn ruling(&self, reason: &ExitReason) -> Ruling<'_>;
+
+    /// The process has ended for good: forget it. Called before anybody is told.
+    fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason);
+
+    /// A message was refused because the mailbox is full.
+    fn refused(&self) {}
+
+    /// Something happened to the process.
+    fn observe(&self, incarnation: Incarnation, what: What);
+}
+
+/// Start arguments, kept or made for the occasion.
+#[derive(Debug)]
+pub(crate) enum Args<'a, A> {
+    Kept(&'a A),
+    Made(A),
+}
+
+impl<A> Deref for Args<'_, A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        match self {
+            Args::Kept(args) => args,
+            Args::Made(args) => args,
+        }
+    }
+}

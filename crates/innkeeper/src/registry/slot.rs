@@ -1,0 +1,536 @@
+//! Decides who owns a key on this node: one slot is one key's identity, state, liveness and restart
+//! budget.
+//!
+//! Pure: events in, commands out, without clock, lock or I/O. [`Cell`](crate::cell::Cell) keeps it
+//! under its lock and carries out what it says.
+//!
+//! # Why at most one incarnation is alive
+//! 1. An incarnation begins only in [`Slot::begin`] (a fresh slot, `Starting`) and on
+//!    [`Event::BackoffOver`] (`Backoff` -> `Starting`).
+//! 2. `Backoff` is entered only on [`Event::Ended`], which the runner reports after the state of the
+//!    incarnation was dropped and every task of its context has ended.
+//! 3. A slot is `Free` or `Parked` only after [`Event::Ended`] too, or from `Backoff` and `Parked`,
+//!    where nothing is alive; and the table puts a fresh slot only where there is none or a free one.
+//!
+//! Hence between the first instruction of one incarnation's `init` and the next one's lies the end
+//! of the first.
+//!
+//! ```text
+//!             Ready            Exited, Stop, Idle              Ended
+//!  Starting ---------> Live -----------------------> Ending ---------> Free | Parked | Backoff
+//!     |  InitFailed, Declined, StartDeadline, Stop     ^  ^                              |
+//!     +------------------------------------------------+  +-- Stop --------------- Backoff
+//!     ^                                                                                  |
+//!     +------------------------------- BackoffOver --------------------------------------+
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::child_spec::{Restart, RestartBudget};
+use crate::clock::Moment;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::limits;
+use crate::supervisor::intensity::Intensity;
+
+/// What follows once the present incarnation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Free,
+    Restart,
+    Park,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// `init` is running; `again` after a crash.
+    Starting {
+        again: bool,
+    },
+    Live,
+    /// User code is told to end, or has; the state may still exist.
+    Ending(Then),
+    /// Nothing is alive; the next incarnation is due.
+    Backoff,
+    /// Nothing is alive and nothing is due, for the park time of the history.
+    Parked,
+    /// Nothing is alive and the slot is of no more use.
+    Free,
+}
+
+/// What those who wait for a key are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// This incarnation is ready.
+    Ready(Incarnation),
+    /// `init` declined: nothing runs and the key is free.
+    Declined,
+    /// The start failed: nothing runs and the key is free, or will be once a late `init` has ended.
+    Failed(ExitReason),
+    /// The key is over its restart budget.
+    Parked(ExitReason),
+    /// What was there has ended and the key is free.
+    Ended,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// `init` returned a state.
+    Ready,
+    /// `init` declined.
+    Declined,
+    /// `init` failed, panicked or was killed.
+    InitFailed(ExitReason, Ruling<'a>),
+    /// `init` is not done within its time.
+    StartDeadline(Ruling<'a>),
+    /// The user code of a live incarnation is over; its state still exists.
+    Exited(ExitReason, Ruling<'a>),
+    /// The process wants to go and nothing waits in its mailbox.
+    Idle,
+    /// Somebody wants it gone; `brutal` without `terminate`.
+    Stop { reason: ExitReason, brutal: bool },
+    /// The state is dropped and every task of the incarnation has ended.
+    Ended,
+    /// The wait before this next incarnation is over.
+    BackoffOver(Incarnation),
+}
+
+/// Who decides about a restart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ruling<'a> {
+    /// The slot, by its own budget; `group` says whether the budget shared by all keys allows it.
+    Own { policy: &'a Policy, group: bool },
+    /// A supervisor has ruled that it is restarted.
+    Restart { after: Duration },
+    /// A supervisor has ruled that it is not restarted.
+    Free,
+}
+
+/// How a key with a budget of its own is restarted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) restart: Restart,
+    pub(crate) budget: RestartBudget,
+    pub(crate) park_time: Duration,
+}
+
+/// What the runner is told at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// End in order: no further message, then `terminate`.
+    Stop(ExitReason),
+    /// End at the next await point, without `terminate`.
+    Kill(ExitReason),
+}
+
+/// What the runner does after an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Wait for up to `after`, then begin the next incarnation.
+    Restart { after: Duration },
+    /// Leave the slot in the table; nothing runs.
+    Park,
+    /// Take the slot out of the table.
+    Free,
+}
+
+/// The commands that answer one event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Tell all who wait.
+    pub(crate) settle: Option<Outcome>,
+    /// Tell the runner.
+    pub(crate) signal: Option<Signal>,
+    /// No incarnation will handle what waits in the mailbox: hand it back, because of this.
+    pub(crate) hand_back: Option<Outcome>,
+    /// For whoever reported the event.
+    pub(crate) next: Option<Next>,
+}
+
+/// What somebody who asks for the key finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Found(Incarnation),
+    /// An incarnation is on its way.
+    Wait,
+    /// The present one is ending and none follows by itself.
+    WaitForEnd,
+    Parked(ExitReason),
+    Vacant,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// `init` is running for the first time.
+    Starting,
+    /// It handles messages.
+    Live,
+    /// It crashed, and its next incarnation is on its way.
+    Restarting,
+    /// It is ending, and none follows.
+    Stopping,
+    /// It used up its restart budget; nothing runs.
+    Parked,
+}
+
+impl State {
+    /// A short stable word for screens and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Live => "live",
+            State::Restarting => "restarting",
+            State::Stopping => "stopping",
+            State::Parked => "parked",
+        }
+    }
+}
+
+/// One exit that a key remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Which incarnation ended.
+    pub incarnation: Incarnation,
+    /// Why.
+    pub reason: ExitReason,
+}
+
+/// What only a slot that has had a failure needs to remember.
+#[derive(Debug, Default)]
+struct History {
+    intensity: Intensity,
+    restarts: u64,
+    exits: VecDeque<Exit>,
+    /// What those who wait are told at the end, if it is not a plain `Ended`.
+    outcome: Option<Outcome>,
+    /// The longest wait before the next incarnation.
+    backoff: Duration,
+    park_time: Duration,
+}
+
+/// The identity, state, liveness and restart budget of one key.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    incarnation: Incarnation,
+    phase: Phase,
+    since: Moment,
+    history: Option<Box<History>>,
+}
+
+impl Slot {
+    /// A slot whose first incarnation begins now.
+    pub(crate) fn begin(incarnation: Incarnation, now: Moment) -> Slot {
+        Slot { incarnation, phase: Phase::Starting { again: false }, since: now, history: None }
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// When the present phase began.
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// `None` once it is free.
+    pub(crate) fn state(&self) -> Option<State> {
+        match self.phase {
+            Phase::Starting { again: false } => Some(State::Starting),
+            Phase::Live => Some(State::Live),
+            Phase::Starting { again: true } | Phase::Ending(Then::Restart) | Phase::Backoff => {
+                Some(State::Restarting)
+            }
+            Phase::Ending(Then::Free | Then::Park) => Some(State::Stopping),
+            Phase::Parked => Some(State::Parked),
+            Phase::Free => None,
+        }
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.restarts)
+    }
+
+    /// The last exits, oldest first.
+    pub(crate) fn exits(&self) -> Vec<Exit> {
+        self.history.iter().flat_map(|history| &history.exits).cloned().collect()
+    }
+
+    /// Whether `init` is running.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
+    /// Whether the present incarnation runs user code, so that its exit is still to be ruled on.
+    pub(crate) fn awaits_ruling(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. } | Phase::Live)
+    }
+
+    /// Whether nothing of the present incarnation is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Backoff | Phase::Parked | Phase::Free)
+    }
+
+    /// Why an incarnation that is no more has ended, if that is remembered.
+    pub(crate) fn reason_of(&self, ended: Incarnation) -> ExitReason {
+        let mut exits = self.history.iter().flat_map(|history| &history.exits);
+        let exit = exits.find(|exit| exit.incarnation == ended);
+        exit.map_or(ExitReason::NoProcess, |exit| exit.reason.clone())
+    }
+
+    /// The incarnation that those who ask are given.
+    pub(crate) fn live(&self) -> Option<Incarnation> {
+        (self.phase == Phase::Live).then_some(self.incarnation)
+    }
+
+    /// Whether a message for one incarnation may wait in the mailbox. While it starts, only the
+    /// process itself has its address.
+    pub(crate) fn takes_mail_for(&self, incarnation: Incarnation) -> bool {
+        self.incarnation == incarnation && self.awaits_ruling()
+    }
+
+    /// Whether a message for the key, whatever the incarnation, may wait in the mailbox.
+    pub(crate) fn takes_mail_by_key(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Starting { .. } | Phase::Live | Phase::Backoff | Phase::Ending(Then::Restart)
+        )
+    }
+
+    pub(crate) fn ask(&self, now: Moment) -> Ask {
+        match self.phase {
+            Phase::Live => Ask::Found(self.incarnation),
+            Phase::Starting { .. } | Phase::Backoff | Phase::Ending(Then::Restart) => Ask::Wait,
+            Phase::Ending(Then::Free | Then::Park) => Ask::WaitForEnd,
+            Phase::Parked if now < self.parked_until() => Ask::Parked(self.last_reason()),
+            Phase::Parked | Phase::Free => Ask::Vacant,
+        }
+    }
+
+    /// Takes one event and answers what is to be done about it.
+    ///
+    /// An event that comes too late to matter, say the failure of an `init` that was told to stop,
+    /// changes nothing.
+    pub(crate) fn apply(&mut self, event: Event<'_>, now: Moment) -> Step {
+        match event {
+            Event::Ready => self.ready(now),
+            Event::Declined => self.declined(now),
+            Event::InitFailed(reason, ruling) => self.init_failed(reason, ruling, now),
+            Event::StartDeadline(ruling) => self.start_deadline(ruling, now),
+            Event::Exited(reason, ruling) => self.exited(reason, ruling, now),
+            Event::Idle => self.idle(now),
+            Event::Stop { reason, brutal } => self.stop(reason, brutal, now),
+            Event::Ended => self.ended(now),
+            Event::BackoffOver(incarnation) => self.backoff_over(incarnation, now),
+        }
+    }
+
+    fn ready(&mut self, now: Moment) -> Step {
+        let Phase::Starting { .. } = self.phase else {
+            return Step::default();
+        };
+        self.enter(Phase::Live, now);
+        Step { settle: Some(Outcome::Ready(self.incarnation)), ..Step::default() }
+    }
+
+    fn declined(&mut self, now: Moment) -> Step {
+        let Phase::Starting { .. } = self.phase else {
+            return Step::default();
+        };
+        self.history().outcome = Some(Outcome::Declined);
+        self.end(Then::Free, now)
+    }
+
+    fn init_failed(&mut self, reason: ExitReason, ruling: Ruling<'_>, now: Moment) -> Step {
+        let Phase::Starting { again } = self.phase else {
+            return Step::default();
+        };
+        let then = self.after_failed_start(again, reason, ruling, now);
+        self.end(then, now)
+    }
+
+    fn start_deadline(&mut self, ruling: Ruling<'_>, now: Moment) -> Step {
+        let Phase::Starting { again } = self.phase else {
+            return Step::default();
+        };
+        let reason = ExitReason::StartTimeout;
+        let then = self.after_failed_start(again, reason.clone(), ruling, now);
+        Step {
+            settle: Some(Outcome::Failed(reason.clone())),
+            signal: Some(Signal::Kill(reason)),
+            ..self.end(then, now)
+        }
+    }
+
+    fn exited(&mut self, reason: ExitReason, ruling: Ruling<'_>, now: Moment) -> Step {
+        let Phase::Live = self.phase else {
+            return Step::default();
+        };
+        let then = self.after_exit(reason, ruling, now);
+        self.end(then, now)
+    }
+
+    fn idle(&mut self, now: Moment) -> Step {
+        let Phase::Live = self.phase else {
+            return Step::default();
+        };
+        self.end(Then::Free, now)
+    }
+
+    fn stop(&mut self, reason: ExitReason, brutal: bool, now: Moment) -> Step {
+        let signal = match self.phase {
+            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
+            Phase::Starting { .. } => Signal::Kill(reason),
+            _ if brutal => Signal::Kill(ExitReason::Killed),
+            _ => Signal::Stop(reason),
+        };
+        match self.phase {
+            Phase::Starting { .. }
+            | Phase::Live
+            | Phase::Backoff
+            | Phase::Ending(Then::Restart | Then::Park) => {
+                Step { signal: Some(signal), ..self.end(Then::Free, now) }
+            }
+            Phase::Ending(Then::Free) if brutal => Step { signal: Some(signal), ..Step::default() },
+            Phase::Ending(Then::Free) | Phase::Free => Step::default(),
+            Phase::Parked => {
+                self.enter(Phase::Free, now);
+                Step { next: Some(Next::Free), ..Step::default() }
+            }
+        }
+    }
+
+    fn ended(&mut self, now: Moment) -> Step {
+        let Phase::Ending(then) = self.phase else {
+            return Step::default();
+        };
+        match then {
+            Then::Free => {
+                self.enter(Phase::Free, now);
+                let outcome = self.history.as_mut().and_then(|history| history.outcome.take());
+                let settle = Some(outcome.unwrap_or(Outcome::Ended));
+                Step { settle, next: Some(Next::Free), ..Step::default() }
+            }
+            Then::Restart => {
+                self.enter(Phase::Backoff, now);
+                let after = self.history().backoff;
+                Step { next: Some(Next::Restart { after }), ..Step::default() }
+            }
+            Then::Park => {
+                self.enter(Phase::Parked, now);
+                let settle = Some(Outcome::Parked(self.last_reason()));
+                Step { settle, next: Some(Next::Park), ..Step::default() }
+            }
+        }
+    }
+
+    fn backoff_over(&mut self, incarnation: Incarnation, now: Moment) -> Step {
+        match self.phase {
+            Phase::Backoff => {
+                debug_assert!(incarnation > self.incarnation, "incarnations only grow");
+                self.incarnation = incarnation;
+                self.enter(Phase::Starting { again: true }, now);
+                Step::default()
+            }
+            // It was stopped while it waited: nothing is alive, so this is the end.
+            Phase::Ending(_) => self.ended(now),
+            Phase::Starting { .. } | Phase::Live | Phase::Parked | Phase::Free => Step::default(),
+        }
+    }
+
+    /// A failed first start frees the key; a failed restart is one more crash.
+    fn after_failed_start(
+        &mut self,
+        again: bool,
+        reason: ExitReason,
+        ruling: Ruling<'_>,
+        now: Moment,
+    ) -> Then {
+        if again {
+            return self.after_exit(reason, ruling, now);
+        }
+        self.history().outcome = Some(Outcome::Failed(reason));
+        Then::Free
+    }
+
+    fn after_exit(&mut self, reason: ExitReason, ruling: Ruling<'_>, now: Moment) -> Then {
+        let then = match ruling {
+            Ruling::Free => Then::Free,
+            Ruling::Restart { after } => {
+                self.history().backoff = after;
+                Then::Restart
+            }
+            Ruling::Own { policy, group } => self.rule(&reason, policy, group, now),
+        };
+        if then != Then::Free {
+            let exit = Exit { incarnation: self.incarnation, reason };
+            let history = self.history();
+            history.restarts += u64::from(then == Then::Restart);
+            if history.exits.len() == limits::EXITS_REMEMBERED {
+                history.exits.pop_front();
+            }
+            history.exits.push_back(exit);
+        }
+        then
+    }
+
+    fn rule(&mut self, reason: &ExitReason, policy: &Policy, group: bool, now: Moment) -> Then {
+        let wanted = match policy.restart {
+            Restart::Permanent => true,
+            Restart::Transient => reason.is_abnormal(),
+            Restart::Temporary => false,
+        };
+        if !wanted {
+            return Then::Free;
+        }
+        let budget = &policy.budget;
+        let history = self.history();
+        match history.intensity.allow(now, budget.max(), budget.window()) {
+            Some(nth) if group => {
+                history.backoff = budget.backoff_before(nth);
+                Then::Restart
+            }
+            Some(_) | None => {
+                history.park_time = policy.park_time;
+                Then::Park
+            }
+        }
+    }
+
+    fn end(&mut self, then: Then, now: Moment) -> Step {
+        self.enter(Phase::Ending(then), now);
+        let hand_back = match then {
+            Then::Restart => None,
+            Then::Park => Some(Outcome::Parked(self.last_reason())),
+            Then::Free => {
+                let outcome = self.history.as_ref().and_then(|history| history.outcome.clone());
+                Some(outcome.unwrap_or(Outcome::Ended))
+            }
+        };
+        Step { hand_back, ..Step::default() }
+    }
+
+    fn enter(&mut self, phase: Phase, now: Moment) {
+        self.phase = phase;
+        self.since = now;
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
+    fn parked_until(&self) -> Moment {
+        self.since.after(self.history.as_ref().map_or(Duration::ZERO, |history| history.park_time))
+    }
+
+    fn last_reason(&self) -> ExitReason {
+        let last = self.history.as_ref().and_then(|history| history.exits.back());
+        last.map_or(ExitReason::NoProcess, |exit| exit.reason.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

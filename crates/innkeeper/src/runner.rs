@@ -1,0 +1,313 @@
+//! The task of one process: runs its incarnations one after the other and reports how each ended.
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::call::ReplyTo;
+use crate::cell::{self, Cell, MessageOf, Work};
+use crate::child_spec::Shutdown;
+use crate::clock;
+use crate::context::{Context, Wish};
+use crate::exit::ExitReason;
+use crate::guard::{Interrupt, Limit, contained, guarded};
+use crate::incarnation::Incarnation;
+use crate::limits;
+use crate::mailbox::Envelope;
+use crate::node::{Node, Notice};
+use crate::observe::What;
+use crate::owner::Owner;
+use crate::process::Process;
+use crate::registry::slot::{Event, Next, Ruling};
+use crate::seam::{Spawner, yield_now};
+use crate::wait_for::As;
+
+/// Runs the process of a cell that was just made.
+pub(crate) fn spawn<O: Owner>(spawner: &Spawner, cell: Arc<Cell<O>>) {
+    let node: Arc<dyn Node> = cell.clone();
+    spawner.spawn(As::new(node, run(cell)));
+}
+
+/// Frees the cell if the task goes away before the process has ended: the runtime shuts down.
+struct Life<O: Owner> {
+    cell: Arc<Cell<O>>,
+    over: bool,
+}
+
+impl<O: Owner> Drop for Life<O> {
+    fn drop(&mut self) {
+        if !self.over {
+            // Declared before everything else of the task, so dropped after it: the state is gone.
+            let stop = Event::Stop { reason: ExitReason::Killed, brutal: true };
+            let (_, effects) = self.cell.apply(stop);
+            self.cell.carry_out(effects);
+            let _ = end(&self.cell, &ExitReason::Killed);
+        }
+    }
+}
+
+async fn run<O: Owner>(cell: Arc<Cell<O>>) {
+    let mut life = Life { cell, over: false };
+    let mut again = false;
+    loop {
+        let reason = incarnate(&life.cell, again).await;
+        let Some(Next::Restart { after }) = end(&life.cell, &reason) else {
+            break;
+        };
+        back_off(&life.cell, after).await;
+        let (next, effects) = life.cell.apply(Event::BackoffOver(Incarnation::next()));
+        if next == Some(Next::Free) {
+            O::released(&life.cell, &reason);
+            life.cell.owner.observe(life.cell.incarnation(), What::Stopped(reason));
+        }
+        life.cell.carry_out(effects);
+        if next.is_some() {
+            break;
+        }
+        again = true;
+    }
+    life.over = true;
+}
+
+/// Reports the end of an incarnation: first its owner forgets it, then everybody is told.
+fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
+    let incarnation = cell.incarnation();
+    let (next, effects, watchers) = cell.ended();
+    match &next {
+        Some(Next::Free) => {
+            O::released(cell, reason);
+            cell.owner.observe(incarnation, What::Stopped(reason.clone()));
+        }
+        Some(Next::Park) => cell.owner.observe(incarnation, What::Parked(reason.clone())),
+        Some(Next::Restart { after }) => {
+            let what = What::Restarting { reason: reason.clone(), within: *after };
+            cell.owner.observe(incarnation, what);
+        }
+        None => {}
+    }
+    watchers.tell(incarnation, reason);
+    cell.carry_out(effects);
+    next
+}
+
+/// Waits between two incarnations, unless the slot is stopped.
+async fn back_off<O: Owner>(cell: &Cell<O>, longest: Duration) {
+    if longest.is_zero() {
+        return;
+    }
+    let dice = RandomState::new().hash_one(cell.incarnation());
+    let part = 0.5 + (dice % 1024) as f64 / 2048.0;
+    let mut alarm = clock::alarm(clock::now().after(longest.mul_f64(part)));
+    poll_fn(|cx| {
+        cell.busy(cx);
+        if cell.is_ordered(cell::STOP | cell::KILL) {
+            return Poll::Ready(());
+        }
+        alarm.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// One incarnation, from the first instruction of `init` until its state is dropped and its tasks
+/// have ended.
+async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
+    let incarnation = cell.incarnation();
+    let began = clock::now();
+    let mut ctx = Context::new(cell.clone(), incarnation);
+    cell.owner.observe(incarnation, What::Starting { again });
+    let started = {
+        let args = cell.owner.args();
+        // Boxed, so that a large init does not size the task for the rest of its life.
+        let init = Box::pin(async { O::Process::init(&args, &mut ctx).await });
+        guarded(cell, Limit::Init, init).await
+    };
+    let failure = match started {
+        Ok(Ok(state)) => {
+            let (_, effects) = cell.apply(Event::Ready);
+            cell.carry_out(effects);
+            let took = clock::now().since(began);
+            cell.owner.observe(incarnation, What::Ready { again, took });
+            let reason = live(cell, state, &mut ctx).await;
+            ctx.end_tasks().await;
+            return reason;
+        }
+        Ok(Err(error)) => error.failure,
+        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Some(reason),
+        Err(Interrupt::Late) => {
+            cell.check_start_deadline();
+            Some(ExitReason::StartTimeout)
+        }
+    };
+    not_started(cell, incarnation, again, failure.as_ref());
+    ctx.end_tasks().await;
+    failure.unwrap_or(ExitReason::Normal)
+}
+
+/// Reports that `init` made no state; without a reason, that it declined.
+fn not_started<O: Owner>(
+    cell: &Cell<O>,
+    incarnation: Incarnation,
+    again: bool,
+    failure: Option<&ExitReason>,
+) {
+    let event = match failure {
+        None => Event::Declined,
+        Some(reason) => Event::InitFailed(reason.clone(), ruling(cell, reason)),
+    };
+    let (_, effects) = cell.apply(event);
+    cell.carry_out(effects);
+    match failure {
+        None => cell.owner.observe(incarnation, What::Declined),
+        Some(reason) if !again => {
+            cell.owner.observe(incarnation, What::StartFailed(reason.clone()));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Asks for a ruling only where it makes a difference: it counts against a budget.
+fn ruling<'a, O: Owner>(cell: &'a Cell<O>, reason: &ExitReason) -> Ruling<'a> {
+    if cell.awaits_ruling() { cell.owner.ruling(reason) } else { Ruling::Free }
+}
+
+/// How the messages of a live incarnation came to an end.
+enum End {
+    /// In order, or by a panic: `terminate` runs.
+    Terminate(ExitReason),
+    /// By a kill.
+    Dead(ExitReason),
+}
+
+/// The live part of an incarnation; drops the state.
+async fn live<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    mut state: O::Process,
+    ctx: &mut Context<O::Process>,
+) -> ExitReason {
+    let end = serve(cell, &mut state, ctx).await;
+    let (End::Terminate(reason) | End::Dead(reason)) = &end;
+    let (_, effects) = cell.apply(Event::Exited(reason.clone(), ruling(cell, reason)));
+    cell.carry_out(effects);
+    let mut reason = match end {
+        End::Dead(reason) => reason,
+        End::Terminate(reason) => terminate(cell, &mut state, reason, ctx).await,
+    };
+    if let Err(panicked) = contained(|| drop(state)) {
+        reason = panicked;
+    }
+    reason
+}
+
+async fn terminate<O: Owner>(
+    cell: &Cell<O>,
+    state: &mut O::Process,
+    reason: ExitReason,
+    ctx: &mut Context<O::Process>,
+) -> ExitReason {
+    let deadline = match cell.owner.spec().shutdown {
+        Shutdown::BrutalKill => return reason,
+        Shutdown::Timeout(time) => Some(clock::now().after(time)),
+        Shutdown::Infinity => None,
+    };
+    let code = Box::pin(async { state.terminate(&reason, ctx).await });
+    match guarded(cell, Limit::Terminate(deadline), code).await {
+        Ok(()) => reason,
+        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => reason,
+        Err(Interrupt::Late) => ExitReason::Killed,
+    }
+}
+
+/// Handles what comes, until something ends it.
+async fn serve<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    state: &mut O::Process,
+    ctx: &mut Context<O::Process>,
+) -> End {
+    let mut handled: u32 = 0;
+    loop {
+        let done = match next(cell, ctx).await {
+            Err(end) => return end,
+            Ok(Work::Orders) => {
+                let orders = cell.orders();
+                return match (orders.kill, orders.stop) {
+                    (Some(reason), _) => End::Dead(reason),
+                    (None, stop) => End::Terminate(stop.unwrap_or(ExitReason::Shutdown)),
+                };
+            }
+            Ok(Work::Message(Envelope { message, answer })) => {
+                let is_cast = answer.is_none();
+                let reply = ReplyTo::new(answer);
+                let code = async { state.handle(message, reply, ctx).await };
+                let done = guarded(cell, Limit::Handler, code).await;
+                if is_cast && done.is_err() {
+                    let what = What::CastsLost { waiting: 0, begun: true };
+                    cell.owner.observe(ctx.incarnation(), what);
+                }
+                done
+            }
+            Ok(Work::Notice(notice)) => hear(cell, state, notice, ctx).await,
+        };
+        match done {
+            Ok(()) => {}
+            Err(Interrupt::Panicked(reason)) => return End::Terminate(reason),
+            Err(Interrupt::Killed(reason)) => return End::Dead(reason),
+            Err(Interrupt::Late) => return End::Dead(ExitReason::Killed),
+        }
+        match ctx.take_wish() {
+            Some(Wish::Stop(reason)) => return End::Terminate(reason),
+            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
+                return End::Terminate(ExitReason::Idle);
+            }
+            Some(Wish::StopIfIdle) | None => {}
+        }
+        handled = handled.wrapping_add(1);
+        if handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
+            yield_now().await;
+        }
+    }
+}
+
+/// The next thing to do: what waits in the cell, then what timers and tasks bring.
+async fn next<O: Owner>(
+    cell: &Cell<O>,
+    ctx: &mut Context<O::Process>,
+) -> Result<Work<MessageOf<O>>, End> {
+    poll_fn(|cx| {
+        if let Poll::Ready(work) = cell.poll_work(cx) {
+            return Poll::Ready(Ok(work));
+        }
+        // A timer that repeats makes its message by user code.
+        match contained(|| ctx.poll_extras(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Ok(message))) => {
+                Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
+            }
+            Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
+        }
+    })
+    .await
+}
+
+/// Hears a notice of the runtime.
+async fn hear<O: Owner>(
+    cell: &Cell<O>,
+    state: &mut O::Process,
+    notice: Notice,
+    ctx: &mut Context<O::Process>,
+) -> Result<(), Interrupt> {
+    // Boxed: rare, and not to size the task of a process that hears none.
+    let code = Box::pin(async {
+        match notice {
+            Notice::Down(down) => state.down(down, ctx).await,
+            Notice::LinkExit(exit) => state.link_exit(exit, ctx).await,
+            Notice::Idle => {
+                if state.idle(ctx).await {
+                    ctx.stop_if_idle();
+                }
+            }
+        }
+    });
+    guarded(cell, Limit::Handler, code).await
+}

@@ -1,0 +1,239 @@
+//! One child of a supervisor: how it is started, what follows its exit, how it is ended.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::cell::{Asked, Cell, Stopping};
+use crate::child_spec::{ChildSpec, Restart, Shutdown};
+use crate::clock::{self, Moment};
+use crate::error::GetError;
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::limits;
+use crate::observe::{ProcessInfo, What};
+use crate::owner::{Args, Owner};
+use crate::process::Process;
+use crate::process_ref::ProcessRef;
+use crate::registry::slot::{self, Ruling};
+use crate::runner;
+use crate::seam::{Mutex, Spawner};
+
+/// A future of a child, whatever its type.
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a child needs of its supervisor.
+pub(crate) trait Parent: Send + Sync {
+    /// What follows the exit of a child that is to be restarted: a restart, unless there were too
+    /// many.
+    fn ruling(&self, child: &str, reason: &ExitReason) -> Ruling<'static>;
+
+    /// A child has ended for good; `forget` if it is not to be started again by its id.
+    fn ended(&self, child: Arc<dyn Child>, reason: &ExitReason, forget: bool);
+}
+
+/// A child, without the type of its process.
+pub(crate) trait Child: Send + Sync {
+    /// Tells it from every other child, ever.
+    fn number(&self) -> u64;
+
+    fn id(&self) -> &str;
+
+    /// Begins to start it; what is returned waits for the outcome.
+    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>>;
+
+    /// Tells it to end for good; what is returned waits until it has ended or is past helping.
+    fn stop(&self) -> Pending<()>;
+
+    /// `None` before its first start and after its last end.
+    fn info(&self) -> Option<ProcessInfo>;
+}
+
+/// A child that runs a process of one type.
+pub(crate) struct ProcessChild<P: Process> {
+    number: u64,
+    id: String,
+    args: P::Args,
+    spec: ChildSpec,
+    /// Weak: a supervisor keeps its children, and runs for as long as they do.
+    parent: Weak<dyn Parent>,
+    /// There from its start to its last end, which breaks the cycle of the two.
+    cell: Mutex<Option<Arc<Cell<Supervised<P>>>>>,
+    was_ready: AtomicBool,
+}
+
+/// The owner of a supervised process.
+pub(crate) struct Supervised<P: Process>(Arc<ProcessChild<P>>);
+
+impl<P: Process> ProcessChild<P> {
+    /// A child that has not been started. An empty id is made up from the type and the number.
+    pub(crate) fn new(
+        id: String,
+        args: P::Args,
+        spec: ChildSpec,
+        parent: Weak<dyn Parent>,
+    ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = if id.is_empty() { format!("{}#{number}", short_name::<P>()) } else { id };
+        let (cell, was_ready) = (Mutex::new(None), AtomicBool::new(false));
+        Arc::new(ProcessChild { number, id, args, spec, parent, cell, was_ready })
+    }
+
+    /// The address of its live incarnation.
+    pub(crate) fn process(&self) -> Option<ProcessRef<P::Message>> {
+        let cell = self.cell.lock().clone()?;
+        let incarnation = cell.live()?;
+        Some(ProcessRef::new(cell, incarnation))
+    }
+}
+
+impl<P: Process> Child for ProcessChild<P> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>> {
+        let cell = Cell::new(Supervised(self.clone()));
+        let asked = cell.ask();
+        {
+            let mut current = self.cell.lock();
+            if current.is_some() {
+                // Its code is stuck: it was told to end and has not.
+                let reason = ExitReason::failed("its last incarnation has not ended");
+                return Box::pin(async { Err(GetError::InitFailed(reason)) });
+            }
+            *current = Some(cell.clone());
+        }
+        runner::spawn(spawner, cell.clone());
+        Box::pin(async move { started(&cell, asked).await.map(drop) })
+    }
+
+    fn stop(&self) -> Pending<()> {
+        let Some(cell) = self.cell.lock().clone() else {
+            return Box::pin(async {});
+        };
+        let Stopping::Wait(flight, told) = cell.stop(ExitReason::Shutdown) else {
+            return Box::pin(async {});
+        };
+        let limit = stop_limit(self.spec.shutdown, told);
+        Box::pin(async move {
+            match limit {
+                // Past its limit it is stuck: its supervisor does not wait for that.
+                Some(limit) => drop(cell.settled(&flight, None, limit).await),
+                None => drop(flight.wait().await),
+            }
+        })
+    }
+
+    fn info(&self) -> Option<ProcessInfo> {
+        let cell = self.cell.lock().clone()?;
+        let info = ProcessInfo { name: self.id.clone(), ..cell.snapshot() };
+        info.state.is_some().then_some(info)
+    }
+}
+
+/// Until when a child that was told to stop is waited for; `None`: as long as it takes.
+fn stop_limit(shutdown: Shutdown, told: Moment) -> Option<Moment> {
+    let own = match shutdown {
+        Shutdown::BrutalKill => told,
+        Shutdown::Timeout(time) => told.after(time),
+        Shutdown::Infinity => return None,
+    };
+    Some(own.after(limits::STUCK_AFTER))
+}
+
+/// Waits for the outcome of a first start.
+pub(crate) async fn started<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    asked: Asked,
+) -> Result<Incarnation, GetError> {
+    let (flight, start_deadline) = match asked {
+        Asked::Found(incarnation) => return Ok(incarnation),
+        Asked::Wait(flight, start_deadline) => (flight, start_deadline),
+        Asked::WaitForEnd(flight) => (flight, None),
+        Asked::Parked(reason) => return Err(GetError::Parked(reason)),
+        Asked::Vacant => return Err(GetError::ShuttingDown),
+    };
+    let began = clock::now();
+    let deadline = start_deadline.unwrap_or(began).after(limits::ASK_TIMEOUT);
+    match cell.settled(&flight, start_deadline, deadline).await {
+        Some(slot::Outcome::Ready(incarnation)) => Ok(incarnation),
+        Some(slot::Outcome::Declined) => Err(GetError::Declined),
+        Some(slot::Outcome::Failed(ExitReason::StartTimeout)) => Err(GetError::StartTimeout),
+        Some(slot::Outcome::Failed(reason)) => Err(GetError::InitFailed(reason)),
+        Some(slot::Outcome::Parked(reason)) => Err(GetError::Parked(reason)),
+        Some(slot::Outcome::Ended) => Err(GetError::ShuttingDown),
+        None => Err(GetError::Timeout { waited: clock::now().since(began) }),
+    }
+}
+
+impl<P: Process> Owner for Supervised<P> {
+    type Process = P;
+
+    fn name(&self) -> String {
+        self.0.id.clone()
+    }
+
+    fn spec(&self) -> &ChildSpec {
+        &self.0.spec
+    }
+
+    fn child_number(&self) -> u64 {
+        self.0.number
+    }
+
+    fn args(&self) -> Args<'_, P::Args> {
+        Args::Kept(&self.0.args)
+    }
+
+    fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+        let wanted = match self.0.spec.restart {
+            Restart::Permanent => true,
+            Restart::Transient => reason.is_abnormal(),
+            Restart::Temporary => false,
+        };
+        match self.0.parent.upgrade() {
+            Some(parent) if wanted => parent.ruling(&self.0.id, reason),
+            Some(_) | None => Ruling::Free,
+        }
+    }
+
+    fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason) {
+        let child = &cell.owner.0;
+        child.cell.lock().take_if(|current| Arc::ptr_eq(current, cell));
+        let forget =
+            child.spec.restart == Restart::Temporary || !child.was_ready.load(Ordering::Acquire);
+        if let Some(parent) = child.parent.upgrade() {
+            parent.ended(child.clone(), reason, forget);
+        }
+    }
+
+    fn observe(&self, incarnation: Incarnation, what: What) {
+        let id = &self.0.id;
+        match what {
+            What::Ready { .. } => self.0.was_ready.store(true, Ordering::Release),
+            What::Restarting { reason, .. } => {
+                tracing::warn!(id, %incarnation, %reason, "child ended, restarting");
+            }
+            What::Stopped(reason) if reason.is_abnormal() => {
+                tracing::warn!(id, %incarnation, %reason, "child ended");
+            }
+            What::CastsLost { waiting, begun } => {
+                tracing::warn!(id, %incarnation, waiting, begun, "casts lost");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The name of a type without its path.
+pub(crate) fn short_name<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    let path = name.split('<').next().unwrap_or(name);
+    path.rsplit("::").next().unwrap_or(path)
+}

@@ -1,0 +1,99 @@
+//! What a shutdown of a whole tree leaves to report: who had to be killed, and who is still there.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use crate::limits;
+use crate::seam::Mutex;
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Processes that did not end within their own time and were killed.
+    pub killed: Names,
+    /// Processes that have not ended: their code does not come to an await point, or the time for
+    /// the whole shutdown was too short.
+    pub stuck: Names,
+}
+
+impl ShutdownReport {
+    /// Whether every process ended in order.
+    pub fn is_clean(&self) -> bool {
+        self.killed.count == 0 && self.stuck.count == 0
+    }
+}
+
+/// A bounded list of names, and how many there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Names {
+    /// How many.
+    pub count: usize,
+    /// The first [`limits::NAMES_REPORTED`] of them.
+    pub names: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn add(&mut self, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.names.len() < limits::NAMES_REPORTED {
+            self.names.push(name());
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        match self.count - self.names.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Something with children, that can say which of them have not ended.
+pub(crate) trait Container: Send + Sync {
+    fn survivors(&self, names: &mut Names);
+}
+
+/// What one whole tree notes about its shutdown.
+#[derive(Default)]
+pub(crate) struct Closing {
+    killed: Mutex<Names>,
+    containers: Mutex<Vec<Weak<dyn Container>>>,
+}
+
+impl Closing {
+    pub(crate) fn join(&self, container: Weak<dyn Container>) {
+        let mut containers = self.containers.lock();
+        containers.retain(|container| container.strong_count() > 0);
+        containers.push(container);
+    }
+
+    pub(crate) fn killed(&self, name: String) {
+        self.killed.lock().add(|| name);
+    }
+
+    /// Forgets what was noted before this shutdown.
+    pub(crate) fn begin(&self) {
+        *self.killed.lock() = Names::default();
+    }
+
+    pub(crate) fn report(&self) -> ShutdownReport {
+        let containers: Vec<Arc<dyn Container>> =
+            self.containers.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut stuck = Names::default();
+        for container in containers {
+            container.survivors(&mut stuck);
+        }
+        ShutdownReport { killed: self.killed.lock().clone(), stuck }
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closing").field("killed", &self.killed).finish_non_exhaustive()
+    }
+}
