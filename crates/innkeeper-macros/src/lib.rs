@@ -1,1 +1,30 @@
-//! The `#[process]` sugar.
+//! The `#[process]` sugar of innkeeper: methods in, message enum, trait implementation and typed
+//! methods on references out.
+//!
+//! Use it through `innkeeper::process`, where it is documented.
+
+mod expand;
+mod parse;
+
+use proc_macro::TokenStream;
+
+/// Makes a process of an `impl` block.
+///
+/// - `async fn init(args: &Args, ctx: &mut Context<Self>) -> Result<Self, StartError>` makes the
+///   state; both parameters may be left out.
+/// - `#[call] fn` answers with what it returns; `#[cast] fn` answers nothing. Both may be `async`,
+///   take `&mut self` or `&self`, owned arguments, and at the end `ctx: &mut Context<Self>`.
+/// - `terminate`, `down`, `link_exit` and `idle` are as in `innkeeper::Process`.
+/// - All else stays as it is.
+///
+/// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk to
+/// any `innkeeper::Target<RoomMessage>`: a process reference or a key. They are as visible as the
+/// first `#[call]` or `#[cast]` method.
+#[proc_macro_attribute]
+pub fn process(options: TokenStream, block: TokenStream) -> TokenStream {
+    let made = parse::options(options.into())
+        .and_then(|()| syn::parse(block))
+        .and_then(parse::process)
+        .map(|process| expand::process(&process));
+    made.unwrap_or_else(|error| error.to_compile_error()).into()
+}

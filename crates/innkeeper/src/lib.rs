@@ -35,6 +35,8 @@ mod target;
 pub mod testing;
 mod wait_for;
 
+pub use innkeeper_macros::process;
+
 pub use call::{Call, Cast, ReplyTo};
 pub use child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
 pub use context::{Context, Timer, TooManyTimers};

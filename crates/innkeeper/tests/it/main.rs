@@ -1,0 +1,15 @@
+//! Black-box tests of the one-node core. Names are sentences; each test that guards a line of the
+//! contract carries its number.
+
+mod support;
+
+mod calls;
+mod keyed;
+mod otp_holes;
+mod process_macro;
+mod registry;
+mod residue;
+mod rust_peers;
+mod stop;
+mod stress;
+mod supervisor;

@@ -1,0 +1,327 @@
+//! A room whose every step a test can hold, fail or count.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use innkeeper::testing::{Alive, Census};
+use innkeeper::{
+    ChildSpec, Context, ExitReason, Keyed, KeyedBuilder, Message, Process, ProcessRef, ReplyTo,
+    Restart, Shutdown, StartError, Supervisor,
+};
+use tokio::sync::Notify;
+
+/// A key of the tests: short to write.
+pub(crate) type Key = String;
+
+pub(crate) fn key(name: &str) -> Key {
+    name.to_owned()
+}
+
+/// What the `init` of a room does.
+#[derive(Clone, Default)]
+pub(crate) enum InitPlan {
+    #[default]
+    Ok,
+    /// Says that it is there, then waits to be let go.
+    Hold(Gate),
+    Fail(&'static str),
+    Decline,
+    Panic,
+    /// Blocks its thread until let go: code that never yields.
+    Block(Gate),
+    /// Looks for this key first, from within.
+    Ask(Key),
+}
+
+/// What the `terminate` of a room does.
+#[derive(Clone, Default)]
+pub(crate) enum EndPlan {
+    #[default]
+    Ok,
+    Hold(Gate),
+    Panic,
+    Block(Gate),
+}
+
+/// Two meetings: somebody is here; you may go on.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<GateInner>);
+
+#[derive(Default)]
+struct GateInner {
+    here: Notify,
+    go: Notify,
+    open: std::sync::atomic::AtomicBool,
+}
+
+impl Gate {
+    /// Waits until somebody holds here.
+    pub(crate) async fn reached(&self) {
+        self.0.here.notified().await;
+    }
+
+    /// Lets all go on, those who come later too.
+    pub(crate) fn open(&self) {
+        self.0.open.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.go.notify_waiters();
+    }
+
+    pub(crate) async fn hold(&self) {
+        let go = self.0.go.notified();
+        tokio::pin!(go);
+        go.as_mut().enable();
+        self.0.here.notify_one();
+        if !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+            go.await;
+        }
+    }
+
+    /// Holds the thread: for code that never yields.
+    pub(crate) fn block(&self) {
+        self.0.here.notify_one();
+        while !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What the rooms of one test share.
+#[derive(Clone, Default)]
+pub(crate) struct House {
+    pub(crate) census: Census<Key>,
+    plans: Arc<Mutex<HashMap<Key, (InitPlan, EndPlan)>>>,
+    pub(crate) rooms: Arc<Mutex<Option<Keyed<Key, Room>>>>,
+    pub(crate) ended: Arc<Mutex<Vec<(Key, ExitReason)>>>,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        House::default()
+    }
+
+    pub(crate) fn plan_init(&self, name: &str, plan: InitPlan) {
+        self.plans.lock().unwrap().entry(key(name)).or_default().0 = plan;
+    }
+
+    pub(crate) fn plan_end(&self, name: &str, plan: EndPlan) {
+        self.plans.lock().unwrap().entry(key(name)).or_default().1 = plan;
+    }
+
+    fn plan(&self, name: &str) -> (InitPlan, EndPlan) {
+        self.plans.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn builder(&self, spec: ChildSpec) -> KeyedBuilder<Key, Room> {
+        let house = self.clone();
+        Keyed::with_args(spec, move |key: &Key| (key.clone(), house.clone()))
+    }
+
+    /// Opens a scope of rooms under a supervisor of its own.
+    pub(crate) async fn open(&self, builder: KeyedBuilder<Key, Room>) -> Keyed<Key, Room> {
+        let supervisor = Supervisor::new().start().await.unwrap();
+        self.open_under(&supervisor, builder).await
+    }
+
+    pub(crate) async fn open_under(
+        &self,
+        supervisor: &Supervisor,
+        builder: KeyedBuilder<Key, Room>,
+    ) -> Keyed<Key, Room> {
+        let rooms = builder.start(supervisor).await.unwrap();
+        *self.rooms.lock().unwrap() = Some(rooms.clone());
+        rooms
+    }
+
+    /// Transient rooms with everything else as it comes.
+    pub(crate) async fn rooms(&self) -> Keyed<Key, Room> {
+        self.open(self.builder(spec())).await
+    }
+
+    pub(crate) fn reasons(&self, name: &str) -> Vec<ExitReason> {
+        let ended = self.ended.lock().unwrap();
+        ended.iter().filter(|(key, _)| key == name).map(|(_, reason)| reason.clone()).collect()
+    }
+}
+
+pub(crate) fn spec() -> ChildSpec {
+    ChildSpec::new().restart(Restart::Transient).shutdown(Shutdown::Timeout(secs(5)))
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A room that counts, and does as it is told.
+pub(crate) struct Room {
+    key: Key,
+    house: House,
+    count: u64,
+    seen: Vec<u64>,
+    end: EndPlan,
+    _alive: Alive,
+}
+
+pub(crate) enum Say {
+    /// Adds, and answers the sum.
+    Add(u64),
+    /// Notes a number; answers nothing.
+    Note(u64),
+    /// Answers all numbers noted.
+    Noted,
+    Panic,
+    Stop(ExitReason),
+    StopIfIdle,
+    /// Holds until let go.
+    Hold(Gate),
+    /// Never yields until let go.
+    Block(Gate),
+    /// Calls another key from within its handler, then answers 1 if that worked, 0 if it was a
+    /// cycle, 2 otherwise.
+    CallKey(Key),
+    /// Stops a key from within its handler; answers as `CallKey`.
+    StopKey(Key),
+    /// Spawns a task that holds something alive until dropped.
+    Spawn(Census<Key>),
+    /// Answers without ever replying.
+    Forget,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Said {
+    Number(u64),
+    Numbers(Vec<u64>),
+}
+
+impl Message for Say {
+    type Reply = Said;
+}
+
+impl Process for Room {
+    type Args = (Key, House);
+    type Message = Say;
+
+    async fn init(args: &(Key, House), ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let (key, house) = args.clone();
+        let alive = house.census.enter(key.clone());
+        let (init, end) = house.plan(&key);
+        match init {
+            InitPlan::Ok => {}
+            InitPlan::Hold(gate) => gate.hold().await,
+            InitPlan::Fail(why) => return Err(StartError::failed(why)),
+            InitPlan::Decline => return Err(StartError::ignore()),
+            InitPlan::Panic => panic!("init panics"),
+            InitPlan::Block(gate) => gate.block(),
+            InitPlan::Ask(other) => {
+                let rooms = house.rooms.lock().unwrap().clone().unwrap();
+                let _ = rooms.get_or_start(&other).await?;
+            }
+        }
+        let _ = ctx;
+        Ok(Room { key, house, count: 0, seen: Vec::new(), end, _alive: alive })
+    }
+
+    async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
+        match said {
+            Say::Add(more) => {
+                self.count += more;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Note(number) => self.seen.push(number),
+            Say::Noted => reply.send(Said::Numbers(self.seen.clone())),
+            Say::Panic => panic!("told to panic"),
+            Say::Stop(reason) => {
+                ctx.stop(reason);
+                reply.send(Said::Number(0));
+            }
+            Say::StopIfIdle => {
+                ctx.stop_if_idle();
+                reply.send(Said::Number(0));
+            }
+            Say::Hold(gate) => {
+                gate.hold().await;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Block(gate) => {
+                gate.block();
+                reply.send(Said::Number(self.count));
+            }
+            Say::CallKey(other) => {
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                let outcome = rooms.via(&other).call(Say::Add(1)).await;
+                reply.send(Said::Number(match outcome {
+                    Ok(_) => 1,
+                    Err(innkeeper::CallError::NotDelivered {
+                        why: innkeeper::NotDelivered::Cycle(_),
+                        ..
+                    }) => 0,
+                    Err(_) => 2,
+                }));
+            }
+            Say::StopKey(other) => {
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                reply.send(Said::Number(match rooms.stop(&other).await {
+                    Ok(()) => 1,
+                    Err(innkeeper::StopError::Cycle(_)) => 0,
+                    Err(_) => 2,
+                }));
+            }
+            Say::Spawn(census) => {
+                let alive = census.enter(self.key.clone());
+                ctx.spawn(async move {
+                    let _alive = alive;
+                    std::future::pending::<()>().await;
+                });
+                reply.send(Said::Number(0));
+            }
+            Say::Forget => drop(reply),
+        }
+    }
+
+    async fn terminate(&mut self, why: &ExitReason, _: &mut Context<Self>) {
+        self.house.ended.lock().unwrap().push((self.key.clone(), why.clone()));
+        match &self.end {
+            EndPlan::Ok => {}
+            EndPlan::Hold(gate) => gate.hold().await,
+            EndPlan::Panic => panic!("terminate panics"),
+            EndPlan::Block(gate) => gate.block(),
+        }
+    }
+}
+
+/// Adds through a reference and answers the sum.
+pub(crate) async fn add(room: &ProcessRef<Say>, more: u64) -> u64 {
+    match room.call(Say::Add(more)).await.unwrap() {
+        Said::Number(sum) => sum,
+        Said::Numbers(_) => unreachable!("Add answers a number"),
+    }
+}
+
+pub(crate) async fn noted(room: &ProcessRef<Say>) -> Vec<u64> {
+    match room.call(Say::Noted).await.unwrap() {
+        Said::Numbers(numbers) => numbers,
+        Said::Number(_) => unreachable!("Noted answers numbers"),
+    }
+}
+
+/// Polls a condition by yielding, for what nothing announces. Bounded.
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    // Other threads may be at work: give them real time, a little.
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(millis(1)).await;
+    }
+    panic!("did not come about");
+}
