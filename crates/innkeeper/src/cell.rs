@@ -6,6 +6,7 @@
 mod port;
 mod turn;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ struct Extras {
     notices: VecDeque<Notice>,
     watchers: Vec<Watcher>,
     traps_exits: bool,
+    exposed: Option<Arc<dyn Any + Send + Sync>>,
     end: Option<Arc<SetOnce<ExitReason>>>,
     wait_node: Option<Arc<WaitNode>>,
 }
@@ -333,6 +335,7 @@ impl<O: Owner> Cell<O> {
             restarts: slot.restarts(),
             exits: slot.exits(),
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
+            exposed: extras.and_then(|extras| extras.exposed.clone()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a process has at hand while its code runs: itself, timers, tasks, monitors, its own end.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -195,6 +196,13 @@ impl<P: Process> Context<P> {
     /// one too (`false`, the default). OTP's `Process.flag(:trap_exit, _)`.
     pub fn trap_exits(&mut self, trap: bool) {
         self.port.trap_exits(trap);
+    }
+
+    /// Lets others see something of this process without asking it: it is part of every snapshot,
+    /// until this incarnation ends. Meant for a few atomics that the process keeps up to date (what
+    /// OTP's `sys:get_status/1` is used for, but without a message).
+    pub fn expose<T: Any + Send + Sync>(&mut self, seen: Arc<T>) {
+        self.port.expose(seen);
     }
 
     fn node(&self) -> Weak<dyn Node> {

@@ -1,5 +1,6 @@
 //! What any process is to another, whatever can be said to it: something to wait for, to watch, to stop.
 
+use std::any::Any;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::SetOnce;
@@ -30,6 +31,9 @@ pub(crate) trait Node: Send + Sync {
 
     /// Whether an abnormal exit of a linked process comes as a notice or ends this one.
     fn trap_exits(&self, trap: bool);
+
+    /// Lets others see this in its snapshots, until it ends.
+    fn expose(&self, seen: Arc<dyn Any + Send + Sync>);
 
     /// The place where the end of `of` will be announced.
     ///

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is sampled or sent unless somebody looks.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::seam::atomic::{AtomicU64, Ordering};
@@ -11,7 +13,7 @@ use crate::incarnation::Incarnation;
 use crate::registry::slot::{Exit, State};
 
 /// A process at one instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProcessInfo {
     /// What it is called: its key, its child id, or its type.
@@ -32,6 +34,15 @@ pub struct ProcessInfo {
     pub exits: Vec<Exit>,
     /// Monitors and links on it.
     pub watchers: usize,
+    /// What it lets others see; see [`Context::expose`](crate::Context::expose).
+    pub exposed: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl ProcessInfo {
+    /// What the process exposes, if it is a `T`.
+    pub fn exposed<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.exposed.clone()?.downcast().ok()
+    }
 }
 
 /// What happened to a process.

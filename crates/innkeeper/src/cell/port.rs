@@ -1,5 +1,6 @@
 //! What others do to a process: send, withdraw, watch, order, look.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use tokio::sync::SetOnce;
@@ -122,6 +123,11 @@ impl<O: Owner> Node for Cell<O> {
         let taken = found.map(|at| extras.watchers.swap_remove(at));
         drop(core);
         drop(taken);
+    }
+
+    fn expose(&self, seen: Arc<dyn Any + Send + Sync>) {
+        let old = self.core.lock().extras().exposed.replace(seen);
+        drop(old);
     }
 
     fn trap_exits(&self, trap: bool) {

@@ -140,12 +140,12 @@ impl<O: Owner> Cell<O> {
         let Some(extras) = extras else {
             return (next, effects, Watchers { watchers: Vec::new(), end: None });
         };
-        let super::Extras { watchers, end, wait_node, notices, .. } = *extras;
+        let super::Extras { watchers, end, wait_node, notices, exposed, .. } = *extras;
         if wait_node.is_some() {
             core.extras().wait_node = wait_node;
         }
         drop(core);
-        drop(notices);
+        drop((notices, exposed));
         (next, effects, Watchers { watchers, end })
     }
 }
