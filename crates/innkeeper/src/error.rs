@@ -202,6 +202,8 @@ pub enum GetError {
     ArgsDiffer,
     /// `init` declined, where a process was needed.
     Declined,
+    /// There is no process, and none was to be started.
+    NotFound,
 }
 
 impl fmt::Display for GetError {
@@ -221,6 +223,7 @@ impl fmt::Display for GetError {
             GetError::Cycle(cycle) => cycle.fmt(f),
             GetError::ArgsDiffer => f.write_str("it runs with other arguments"),
             GetError::Declined => f.write_str("init declined to start"),
+            GetError::NotFound => f.write_str("there is no such process"),
         }
     }
 }

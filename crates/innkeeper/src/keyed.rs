@@ -152,6 +152,19 @@ impl<K: Key, P: Process> Keyed<K, P> {
         GetOrStart::new(&self.scope, key, Some(args))
     }
 
+    /// Finds the process of a key, and waits for one that is on its way: during a start or restart.
+    /// Never starts one.
+    ///
+    /// # Errors
+    /// [`GetError::NotFound`] if there is none; otherwise as for
+    /// [`get_or_start`](Self::get_or_start).
+    ///
+    /// # Cancel safety
+    /// Dropping the future does nothing.
+    pub fn get<'a>(&'a self, key: &'a K) -> GetOrStart<'a, K, P> {
+        GetOrStart::new(&self.scope, key, None).without_start()
+    }
+
     /// Starts the process of a key that has none (OTP's `DynamicSupervisor.start_child/2`).
     ///
     /// # Errors

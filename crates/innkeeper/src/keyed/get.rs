@@ -29,6 +29,7 @@ pub struct GetOrStart<'a, K: Key, P: Process> {
     scope: &'a Arc<Scope<K, P>>,
     key: &'a K,
     wanted: Wanted<'a, P>,
+    starts: bool,
     timeout: Duration,
     /// Made only where there is something to wait for.
     wait: Option<Pin<Box<dyn Future<Output = Answer<P>> + Send + 'a>>>,
@@ -37,7 +38,13 @@ pub struct GetOrStart<'a, K: Key, P: Process> {
 impl<'a, K: Key, P: Process> GetOrStart<'a, K, P> {
     pub(crate) fn new(scope: &'a Arc<Scope<K, P>>, key: &'a K, args: Option<P::Args>) -> Self {
         let wanted = Wanted { args, client: None };
-        GetOrStart { scope, key, wanted, timeout: limits::ASK_TIMEOUT, wait: None }
+        let timeout = limits::ASK_TIMEOUT;
+        GetOrStart { scope, key, wanted, starts: true, timeout, wait: None }
+    }
+
+    pub(crate) fn without_start(mut self) -> Self {
+        self.starts = false;
+        self
     }
 
     /// How long to wait, from the first poll on. Default: a minute.
@@ -64,17 +71,31 @@ impl<K: Key, P: Process> Future for GetOrStart<'_, K, P> {
         if let Some(wait) = &mut this.wait {
             return wait.as_mut().poll(cx);
         }
-        match this.scope.find_or_start(this.key, &mut this.wanted)? {
+        match look(this.scope, this.key, &mut this.wanted, this.starts)? {
             Found::Live(cell, incarnation) => {
                 this.scope.check_args(&cell, &this.wanted)?;
                 Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
             }
             found @ Found::Cell { .. } => {
                 let wanted = std::mem::replace(&mut this.wanted, Wanted::nothing());
-                let wait = wait(this.scope, this.key, wanted, this.timeout, found);
+                let wait = wait(this.scope, this.key, wanted, this.starts, this.timeout, found);
                 this.wait.insert(Box::pin(wait)).as_mut().poll(cx)
             }
         }
+    }
+}
+
+/// The cell of a key, started if that is wanted.
+fn look<K: Key, P: Process>(
+    scope: &Scope<K, P>,
+    key: &K,
+    wanted: &mut Wanted<'_, P>,
+    starts: bool,
+) -> Result<Found<K, P>, GetError> {
+    if starts {
+        scope.find_or_start(key, wanted)
+    } else {
+        scope.look(key).ok_or(GetError::NotFound)
     }
 }
 
@@ -83,6 +104,7 @@ async fn wait<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     key: &K,
     mut wanted: Wanted<'_, P>,
+    starts: bool,
     timeout: Duration,
     mut found: Found<K, P>,
 ) -> Answer<P> {
@@ -124,7 +146,7 @@ async fn wait<K: Key, P: Process>(
             return Ok(if mine { Outcome::Started(process) } else { Outcome::Existing(process) });
         }
         // It ended meanwhile: the next one is asked for anew.
-        found = scope.find_or_start(key, &mut wanted)?;
+        found = look(scope, key, &mut wanted, starts)?;
     }
 }
 

@@ -100,6 +100,22 @@ impl<K: Key, P: Process> Scope<K, P> {
         self.table.find(hash, |cell| cell.owner.key == *key)
     }
 
+    /// The cell of a key, if it has one that is of use.
+    pub(crate) fn look(&self, key: &K) -> Option<Found<K, P>> {
+        self.look_at(key, self.hasher.hash_one(key))
+    }
+
+    fn look_at(&self, key: &K, hash: u64) -> Option<Found<K, P>> {
+        let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
+        if let Some(incarnation) = cell.live() {
+            return Some(Found::Live(cell, incarnation));
+        }
+        match cell.ask() {
+            Asked::Vacant => None,
+            asked => Some(Found::Cell { cell, asked, mine: false }),
+        }
+    }
+
     /// Finds the cell of a key, or makes one and has it run.
     pub(crate) fn find_or_start(
         &self,
@@ -107,18 +123,10 @@ impl<K: Key, P: Process> Scope<K, P> {
         wanted: &mut Wanted<'_, P>,
     ) -> Result<Found<K, P>, GetError> {
         let hash = self.hasher.hash_one(key);
-        if let Some(cell) = self.table.find(hash, |cell| cell.owner.key == *key) {
-            if let Some(incarnation) = cell.live() {
-                return Ok(Found::Live(cell, incarnation));
-            }
-            match cell.ask() {
-                Asked::Vacant => {}
-                asked => {
-                    return Ok(Found::Cell { cell, asked, mine: false });
-                }
-            }
+        match self.look_at(key, hash) {
+            Some(found) => Ok(found),
+            None => self.start(key, hash, wanted),
         }
-        self.start(key, hash, wanted)
     }
 
     /// Starts a process, unless somebody else did in the meantime.
