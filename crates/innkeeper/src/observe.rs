@@ -119,7 +119,8 @@ pub struct Counters {
     pub casts_lost: u64,
     /// Messages refused because a mailbox was full.
     pub mailbox_full: u64,
-    /// How long `init` took: for each bound of [`START_SECONDS`], how many took no longer.
+    /// How long `init` took: for each bound of [`START_SECONDS`], how many took no longer than it
+    /// and longer than the one before.
     pub start_buckets: Vec<u64>,
     /// The sum of all those times.
     pub start_time: Duration,
@@ -183,11 +184,6 @@ impl Tally {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let mut sum = 0;
-        let buckets = self.start_buckets.iter().map(|bucket| {
-            sum += get(bucket);
-            sum
-        });
         Counters {
             started: get(&self.started),
             failed: get(&self.failed),
@@ -197,7 +193,7 @@ impl Tally {
             exits: KINDS.iter().copied().zip(self.exits.iter().map(get)).collect(),
             casts_lost: get(&self.casts_lost),
             mailbox_full: get(&self.mailbox_full),
-            start_buckets: buckets.collect(),
+            start_buckets: self.start_buckets.iter().map(get).collect(),
             start_time: Duration::from_nanos(get(&self.start_ns)),
         }
     }

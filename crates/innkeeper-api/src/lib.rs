@@ -1,0 +1,12 @@
+//! The JSON shapes that the server writes and its clients read: plain data, and nothing else.
+
+mod key;
+mod problem;
+mod room;
+
+pub use key::{BadKey, RoomKey};
+pub use problem::{Code, Problem, Ran};
+pub use room::{
+    Event, Line, NewMessage, NodeInfo, Posted, RoomInfo, RoomsPage, ShardInfo, StartOutcome,
+    StartedRoom,
+};

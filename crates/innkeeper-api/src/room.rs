@@ -1,0 +1,148 @@
+//! Rooms, their messages, and the nodes they run on.
+
+use serde::{Deserialize, Serialize};
+
+/// How a room came to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartOutcome {
+    /// This request started it.
+    Started,
+    /// It was there, or was started for somebody else at the same time.
+    Existing,
+}
+
+/// The answer to `POST /api/rooms/{key}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedRoom {
+    /// Its key.
+    pub room: String,
+    /// Which run of its process.
+    pub incarnation: String,
+    /// The fencing token of its ownership; 0 on one node.
+    pub epoch: u64,
+    /// Where it runs.
+    pub node: String,
+    /// Whether it was started.
+    pub outcome: StartOutcome,
+}
+
+/// The answer to `GET /api/rooms/{key}`, and a row of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Its key.
+    pub room: String,
+    /// Which run of its process.
+    pub incarnation: String,
+    /// The fencing token of its ownership; 0 on one node.
+    pub epoch: u64,
+    /// Where it runs.
+    pub node: String,
+    /// `starting`, `live`, `restarting`, `stopping`, `stopping (stuck)` or `parked`.
+    pub state: String,
+    /// Who is in it now, counted by connections.
+    pub members: u64,
+    /// Messages said in this incarnation.
+    pub messages: u64,
+    /// Restarts of this room since it was first started.
+    pub restarts: u64,
+    /// How long it has been in its state, in milliseconds.
+    pub uptime_ms: u64,
+    /// Messages that wait for it.
+    pub mailbox_len: u64,
+}
+
+/// The answer to `GET /api/rooms`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomsPage {
+    /// In the order of their keys.
+    pub rooms: Vec<RoomInfo>,
+    /// What to pass as `after` for the next page; none, and this was the last.
+    pub next: Option<String>,
+}
+
+/// The body of `POST /api/rooms/{key}/messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    /// Who says it.
+    pub user: String,
+    /// What is said.
+    pub text: String,
+    /// Who says so, where the server asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// Its number in the room: one more than the one before, in the same incarnation.
+    pub seq: u64,
+    /// Which run of the room.
+    pub incarnation: String,
+    /// The fencing token of its ownership; 0 on one node.
+    pub epoch: u64,
+}
+
+/// Something that was said in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Its number in the room.
+    pub seq: u64,
+    /// Who said it.
+    pub from: String,
+    /// What was said.
+    pub text: String,
+    /// When, by the room's node, in RFC 3339.
+    pub at: String,
+}
+
+/// A node of the cluster; one node shows itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its name.
+    pub node: String,
+    /// `serving` or `draining`.
+    pub state: String,
+    /// Its version of this program.
+    pub version: String,
+    /// Rooms on it.
+    pub rooms: u64,
+    /// Shards it owns.
+    pub shards: u64,
+    /// How long it has been up, in milliseconds.
+    pub uptime_ms: u64,
+}
+
+/// A shard of the key space; one node has a single one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardInfo {
+    /// Its number.
+    pub shard: u64,
+    /// Who owns it.
+    pub node: String,
+    /// The fencing token of the ownership.
+    pub epoch: u64,
+    /// `serving`, or what it is going through.
+    pub state: String,
+}
+
+/// Something that happened to a room: the data of one event of `GET /api/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `started`, `restarted`, `parked` or `stopped`; on a cluster also `moved`, `evicted` and
+    /// `frozen`.
+    pub event: String,
+    /// `room` or `bucket`.
+    pub kind: String,
+    /// Its key.
+    pub key: String,
+    /// Which run of its process.
+    pub incarnation: String,
+    /// On which node.
+    pub node: String,
+    /// Why, where there is a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -1,0 +1,57 @@
+//! The one accept loop: takes connections until the drain begins, and waits for them to end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::limits;
+
+/// Runs `connection` for each connection. Once the server closes no more are taken, and this returns
+/// when the last one has ended.
+pub(crate) async fn each<F>(
+    listener: TcpListener,
+    app: &App,
+    mut connection: impl FnMut(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let room = Semaphore::new(limits::CONNECTIONS);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = app.closing.cancelled() => break,
+            Some(_) = connections.join_next() => room.add_permits(1),
+            accepted = accept(&listener, &room) => {
+                if let Some((stream, peer)) = accepted {
+                    connections.spawn(connection(stream, peer));
+                }
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection; `None` if there is none to be had at the moment.
+async fn accept(listener: &TcpListener, room: &Semaphore) -> Option<(TcpStream, SocketAddr)> {
+    // Given back when the connection has ended. The semaphore is never closed.
+    let place = room.acquire().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            place.forget();
+            // Small answers go out at once.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer))
+        }
+        Err(error) => {
+            // Out of file descriptors, mostly: others have to close first.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}

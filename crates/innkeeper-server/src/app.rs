@@ -1,0 +1,199 @@
+//! What every connection shares: the rooms, the buckets, and whether work is still taken.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use innkeeper::{
+    CallError, ChildSpec, GetError, Key, Keyed, NotDelivered, Process, ProcessRef, Restart,
+    StartChildError, StartRate, Supervisor,
+};
+use innkeeper_api::{Code, RoomKey};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::bucket::Bucket;
+use crate::clients::Clients;
+use crate::clock;
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::limits;
+use crate::room::{Room, RoomArgs};
+
+/// What every connection shares.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) node: Arc<str>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) rooms: Keyed<RoomKey, Room>,
+    pub(crate) buckets: Keyed<RoomKey, Bucket>,
+    pub(crate) clients: Clients,
+    pub(crate) intake: Intake,
+    /// Cancelled once nothing more will be said: connections are to end.
+    pub(crate) closing: CancellationToken,
+    /// The sockets, which outlive the HTTP connections they came by.
+    pub(crate) sockets: TaskTracker,
+    pub(crate) tally: Tally,
+    pub(crate) started: Instant,
+    /// Whether HTTP listens on loopback only.
+    pub(crate) is_local: bool,
+}
+
+/// Lets work in until the drain begins, and knows when all that was let in is done.
+pub(crate) struct Intake {
+    draining: AtomicBool,
+    work: TaskTracker,
+}
+
+/// Numbers of the server's own.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) calls_ok: AtomicU64,
+    pub(crate) calls_not_delivered: AtomicU64,
+    pub(crate) calls_unknown: AtomicU64,
+    pub(crate) web_sockets: AtomicU64,
+    pub(crate) kv_connections: AtomicU64,
+    pub(crate) http_connections: AtomicU64,
+}
+
+/// Counts a connection for as long as it lives.
+pub(crate) struct Open<'a>(&'a AtomicU64);
+
+impl<'a> Open<'a> {
+    pub(crate) fn count(gauge: &'a AtomicU64) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Open(gauge)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Intake {
+    fn new() -> Self {
+        Intake { draining: AtomicBool::new(false), work: TaskTracker::new() }
+    }
+
+    /// Lets a piece of work in; it is done when the token is dropped.
+    ///
+    /// Counted before the flag is looked at, so that a drain which set the flag waits for it.
+    pub(crate) fn enter(&self) -> Result<TaskTrackerToken, ApiError> {
+        let token = self.work.token();
+        if self.is_draining() { Err(ApiError::draining()) } else { Ok(token) }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// From now on nothing is let in.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until all that was let in is done.
+    pub(crate) async fn finish(&self) {
+        self.work.close();
+        self.work.wait().await;
+    }
+}
+
+impl App {
+    pub(crate) async fn start(config: Config, is_local: bool) -> Result<App, StartChildError> {
+        let supervisor = Supervisor::new().name("innkeeper").start().await?;
+        let node: Arc<str> = config.node.as_str().into();
+        let room_args = {
+            let (node, max_members) = (node.clone(), config.max_members);
+            move |key: &RoomKey| RoomArgs { key: key.clone(), node: node.clone(), max_members }
+        };
+        let spec = ChildSpec::new().restart(Restart::Transient);
+        let mut rooms = Keyed::<RoomKey, Room>::with_args(spec.clone(), room_args)
+            .name("rooms")
+            .max_children(config.max_rooms)
+            .idle_after(config.idle_after);
+        let mut buckets = Keyed::<RoomKey, Bucket>::new(spec.restart(Restart::Permanent))
+            .name("buckets")
+            .max_children(config.max_rooms);
+        if let Some(rate) = StartRate::per_second(config.starts_per_second) {
+            rooms = rooms.start_rate(rate.clone());
+            buckets = buckets.start_rate(rate);
+        }
+        Ok(App {
+            rooms: rooms.start(&supervisor).await?,
+            buckets: buckets.start(&supervisor).await?,
+            supervisor,
+            node,
+            clients: Clients::new(config.starts_per_client),
+            intake: Intake::new(),
+            closing: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+            tally: Tally::default(),
+            started: clock::now(),
+            config,
+            is_local,
+        })
+    }
+
+    /// Says something to the process of a key; to the next one, if the one that was found ended
+    /// before it began. `client` starts it if need be.
+    pub(crate) async fn ask<K: Key, P: Process, T, F>(
+        &self,
+        processes: &Keyed<K, P>,
+        key: &K,
+        client: Option<IpAddr>,
+        mut say: impl FnMut(ProcessRef<P::Message>) -> F,
+    ) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, CallError<P::Message>>>,
+    {
+        let rate = client.and_then(|client| self.clients.rate(client));
+        let mut tries = 0;
+        loop {
+            let get = match client {
+                None => processes.get(key),
+                Some(_) => processes.get_or_start(key),
+            };
+            let get = get.timeout(limits::ROOM_TIMEOUT);
+            let found = match &rate {
+                Some(rate) => get.limited_by(rate).await,
+                None => get.await,
+            };
+            let process = found.and_then(innkeeper::Outcome::process).map_err(not_found)?;
+            let said = say(process).await;
+            self.tally.call(&said);
+            match said {
+                Err(CallError::NotDelivered {
+                    why: NotDelivered::Ended | NotDelivered::Stopping,
+                    ..
+                }) if tries < limits::TRIES => tries += 1,
+                said => return said.map_err(ApiError::from),
+            }
+        }
+    }
+}
+
+fn not_found(error: GetError) -> ApiError {
+    match error {
+        GetError::NotFound => {
+            ApiError::new(Code::NotFound, "there is no such thing; start it first")
+        }
+        error => error.into(),
+    }
+}
+
+impl Tally {
+    /// Counts the outcome of a call.
+    pub(crate) fn call<T, M>(&self, outcome: &Result<T, CallError<M>>) {
+        let counter = match outcome {
+            Ok(_) => &self.calls_ok,
+            Err(CallError::NotDelivered { .. }) => &self.calls_not_delivered,
+            Err(_) => &self.calls_unknown,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

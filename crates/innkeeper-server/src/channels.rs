@@ -1,0 +1,7 @@
+//! Rooms over WebSocket: Phoenix Channels, protocol V2.
+
+pub mod frame;
+pub(crate) mod outbox;
+pub(crate) mod presence;
+pub(crate) mod session;
+pub(crate) mod socket;

@@ -1,0 +1,59 @@
+//! Everything under HTTP: the API, the page, health, metrics, and the way to WebSocket.
+
+mod events;
+mod extract;
+mod guard;
+mod health;
+mod metrics;
+mod page;
+mod rooms;
+mod serve;
+mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use innkeeper_api::Code;
+
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) use serve::serve;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+fn router(app: Arc<App>) -> Router {
+    // What only an admin may do or see, where the server is not for this machine alone.
+    let admin = Router::new()
+        .route("/api/rooms", get(rooms::list))
+        .route("/api/events", get(events::stream))
+        .route_layer(from_fn_with_state(app.clone(), guard::admin));
+    Router::new()
+        .route("/api/rooms/{key}", get(rooms::show).post(rooms::start).delete(rooms::stop))
+        .route("/api/rooms/{key}/messages", post(rooms::post))
+        .route("/api/nodes", get(health::nodes))
+        .route("/api/shards", get(health::shards))
+        .route("/socket/websocket", get(socket::upgrade))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::show))
+        .route("/", get(page::rooms))
+        .route("/assets/{name}", get(page::asset))
+        .merge(admin)
+        .fallback(async |uri: Uri| {
+            ApiError::new(Code::NotFound, format_args!("there is no {}; see /", uri.path()))
+        })
+        .method_not_allowed_fallback(async || {
+            ApiError::new(Code::BadRequest, "this path does not take that method")
+                .with_status(StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(from_fn_with_state(app.clone(), guard::origin))
+        .layer(axum::middleware::map_response(page::headers))
+        .with_state(app)
+}

@@ -1,0 +1,68 @@
+//! Whether the server is up, whether it takes work, and what it consists of.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use innkeeper_api::{NodeInfo, ShardInfo};
+
+use crate::app::App;
+
+/// Up: this answers, so it is. Never asks anybody else.
+pub(crate) async fn livez(uri: Uri) -> Response {
+    report("livez", &uri, &[("runtime", Ok(()))])
+}
+
+/// Takes work: not draining.
+pub(crate) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let draining = app.intake.is_draining();
+    let draining = if draining { Err("the server is shutting down") } else { Ok(()) };
+    report("readyz", &uri, &[("runtime", Ok(())), ("draining", draining)])
+}
+
+/// In the form of Kubernetes: a word, or with `?verbose` a line for each check.
+fn report(name: &str, uri: &Uri, checks: &[(&str, Result<(), &str>)]) -> Response {
+    let failed = checks.iter().any(|(_, check)| check.is_err());
+    let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let verbose = uri.query().is_some_and(|query| {
+        query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="))
+    });
+    if !failed && !verbose {
+        return (status, "ok").into_response();
+    }
+    let mut lines = String::new();
+    for (check, outcome) in checks {
+        match outcome {
+            Ok(()) => lines += &format!("[+]{check} ok\n"),
+            Err(why) => lines += &format!("[-]{check} failed: {why}\n"),
+        }
+    }
+    let end = if failed { "failed" } else { "passed" };
+    (status, format!("{lines}{name} check {end}\n")).into_response()
+}
+
+/// This node.
+pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Json<Vec<NodeInfo>> {
+    let uptime = app.started.elapsed().as_millis();
+    let state = if app.intake.is_draining() { "draining" } else { "serving" };
+    Json(vec![NodeInfo {
+        node: app.node.to_string(),
+        state: state.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        rooms: app.rooms.count() as u64,
+        shards: 1,
+        uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+    }])
+}
+
+/// On one node, the whole key space is one shard that never changes hands.
+pub(crate) async fn shards(State(app): State<Arc<App>>) -> Json<Vec<ShardInfo>> {
+    Json(vec![ShardInfo {
+        shard: 0,
+        node: app.node.to_string(),
+        epoch: 0,
+        state: "serving".to_owned(),
+    }])
+}

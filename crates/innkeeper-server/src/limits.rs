@@ -1,0 +1,89 @@
+//! Every bound of the server that is no setting, by name.
+
+use std::time::Duration;
+
+/// Lines of talk that a room remembers.
+pub const HISTORY: usize = 100;
+
+/// The longest name of a user, in bytes.
+pub const USER_BYTES_MAX: usize = 64;
+
+/// Frames that may wait for one socket; past it its members are dropped as slow consumers.
+pub const OUTBOX_FRAMES: usize = 512;
+
+/// Bytes that may wait for one socket, likewise.
+pub const OUTBOX_BYTES: usize = 1 << 20;
+
+/// Rooms that one socket may be in.
+pub const TOPICS_PER_SOCKET: usize = 256;
+
+/// Pushes of one socket that may be under way; past it the socket is not read.
+pub const PUSHES_PER_SOCKET: usize = 64;
+
+/// Frames that make no sense, after which a socket is closed.
+pub const BAD_FRAMES: u32 = 20;
+
+/// How long a socket may be silent (Phoenix: 60 s; its client sends a heartbeat every 30 s).
+pub const SOCKET_SILENCE: Duration = Duration::from_secs(60);
+
+/// How long one write to a socket may take before it counts as dead.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a frame may have beside the text of a message: references, topic and names.
+pub const FRAME_OVERHEAD: usize = 16 * 1024;
+
+/// How long a room may take to answer a push, a join or a request.
+pub const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a socket that closes tries to tell a room whose mailbox is full.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest line of the key-value protocol, in bytes.
+pub const KV_LINE_BYTES: usize = 64 * 1024;
+
+/// Lines that may wait for one subscriber of a bucket.
+pub const KV_LINES: usize = 1024;
+
+/// Keys that one bucket may hold, and bytes in all.
+pub const BUCKET_KEYS: usize = 1_000_000;
+/// See [`BUCKET_KEYS`].
+pub const BUCKET_BYTES: usize = 256 << 20;
+
+/// Subscribers that one bucket may have.
+pub const BUCKET_SUBSCRIBERS: usize = 10_000;
+
+/// How long the headers of a request may take.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections open at once, of each protocol.
+pub const CONNECTIONS: usize = 1 << 20;
+
+/// Clients whose rate of starts is remembered.
+pub const CLIENTS: usize = 65_536;
+
+/// Rooms in one page of the list, unless it asks for fewer.
+pub const PAGE: usize = 1000;
+
+/// How long an event stream is silent before it says that it is still there.
+pub const SSE_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// When a room whose mailbox is full tries again to tell who has come and gone.
+pub const PRESENCE_RETRY: Duration = Duration::from_millis(100);
+
+/// How often something is said to the next process of a key because the last one ended meanwhile.
+pub const TRIES: u32 = 10;
+
+/// How long, and for how many bytes, the rest of a line that was too long is read and thrown away,
+/// so that its sender sees why it is cut off.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// See [`LINGER`].
+pub const LINGER_BYTES: u64 = 64 << 20;
+
+/// How long a request to stop a room waits for its end.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The read and the write buffer of a socket, in bytes.
+pub const SOCKET_BUFFER: usize = 4096;
+
+/// What rooms get to end in, even if the connections have used up the drain timeout.
+pub const LAST_MOMENT: Duration = Duration::from_millis(500);

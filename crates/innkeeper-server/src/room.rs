@@ -1,0 +1,289 @@
+//! A room: numbers what is said, remembers the last of it, and passes it to everybody in it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use innkeeper::{Context, ExitReason, StartError, process};
+use innkeeper_api::{Code, Line, RoomKey};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::channels::frame::{self, Empty, Reply};
+use crate::channels::outbox::{Outbox, Refused};
+use crate::channels::presence::{Diff, Meta, Users};
+use crate::clock;
+use crate::limits;
+
+/// What a room is started with.
+pub(crate) struct RoomArgs {
+    pub(crate) key: RoomKey,
+    pub(crate) node: Arc<str>,
+    pub(crate) max_members: usize,
+}
+
+/// What others see of a room without asking it.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    members: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl Gauge {
+    pub(crate) fn members(&self) -> u64 {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+}
+
+/// One join of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MemberId(u64);
+
+impl MemberId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        MemberId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Who wants to join, and where what is said goes.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) id: MemberId,
+    pub(crate) user: Arc<str>,
+    pub(crate) join_ref: Option<String>,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+/// Why somebody cannot join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoomFull {
+    pub(crate) max: usize,
+}
+
+/// Whoever speaks is not in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotJoined;
+
+pub(crate) struct Room {
+    topic: Arc<str>,
+    key: RoomKey,
+    node: Arc<str>,
+    incarnation: String,
+    max_members: usize,
+    seq: u64,
+    /// The last lines, each as the JSON that members were sent.
+    history: VecDeque<Box<RawValue>>,
+    members: Members,
+    users: Users,
+    diff: Diff,
+    gauge: Arc<Gauge>,
+}
+
+/// Those in the room. Whoever is still here when the room ends is told so.
+#[derive(Default)]
+struct Members {
+    all: HashMap<MemberId, Member>,
+    /// The room ends in order: its members are not to come back by themselves.
+    closing: bool,
+}
+
+struct Member {
+    user: Arc<str>,
+    phx_ref: String,
+    topic: Arc<str>,
+    join_ref: Option<String>,
+    outbox: Arc<Outbox>,
+}
+
+/// The answer to a join.
+#[derive(Serialize)]
+struct Welcome<'a> {
+    room: &'a RoomKey,
+    incarnation: &'a str,
+    epoch: u64,
+    node: &'a str,
+    history: &'a VecDeque<Box<RawValue>>,
+}
+
+/// Why a member's topic has ended.
+#[derive(Serialize)]
+struct Reason {
+    reason: Code,
+}
+
+#[process]
+impl Room {
+    async fn init(args: &RoomArgs, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let gauge = Arc::new(Gauge::default());
+        ctx.expose(gauge.clone());
+        Ok(Room {
+            topic: format!("room:{}", args.key).into(),
+            key: args.key.clone(),
+            node: args.node.clone(),
+            incarnation: ctx.incarnation().to_string(),
+            max_members: args.max_members,
+            seq: 0,
+            history: VecDeque::new(),
+            members: Members::default(),
+            users: Users::default(),
+            diff: Diff::default(),
+            gauge,
+        })
+    }
+
+    /// Lets somebody in. The reply frame and the list of users are put into the outbox here, so
+    /// that nothing said later can come before them.
+    #[call]
+    pub(crate) fn join(
+        &mut self,
+        joining: Joining,
+        reference: Option<String>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), RoomFull> {
+        if self.members.all.len() >= self.max_members {
+            return Err(RoomFull { max: self.max_members });
+        }
+        let Joining { id, user, join_ref, outbox } = joining;
+        let meta = Meta { phx_ref: format!("{:x}", id.0), online_at: clock::stamp() };
+        let welcome = Reply::ok(Welcome {
+            room: &self.key,
+            incarnation: &self.incarnation,
+            epoch: ctx.epoch(),
+            node: &self.node,
+            history: &self.history,
+        });
+        let (join, topic) = (join_ref.as_deref(), self.topic.clone());
+        let reply = frame::encode(join, reference.as_deref(), &topic, "phx_reply", &welcome);
+        self.users.add(&user, meta.clone());
+        outbox.answer(reply);
+        outbox.answer(frame::encode(join, None, &topic, "presence_state", &self.users));
+        self.changed(ctx);
+        self.diff.joined(&user, meta.clone());
+        let member = Member { user, phx_ref: meta.phx_ref, topic, join_ref, outbox };
+        self.members.all.insert(id, member);
+        self.note_members();
+        Ok(())
+    }
+
+    /// Lets somebody go.
+    #[cast]
+    pub(crate) fn leave(&mut self, id: MemberId, ctx: &mut Context<Self>) {
+        self.remove(id, ctx);
+    }
+
+    /// A member says something.
+    #[call]
+    pub(crate) fn say(
+        &mut self,
+        id: MemberId,
+        text: String,
+        ctx: &mut Context<Self>,
+    ) -> Result<u64, NotJoined> {
+        let user = self.members.all.get(&id).ok_or(NotJoined)?.user.clone();
+        Ok(self.tell_all(&user, text, ctx))
+    }
+
+    /// Somebody says something who need not be in the room.
+    #[call]
+    pub(crate) fn post(&mut self, user: String, text: String, ctx: &mut Context<Self>) -> u64 {
+        self.tell_all(&user, text, ctx)
+    }
+
+    /// Tells everybody who has come and gone. One of these is under way while there is something to
+    /// tell, behind what waits already: many joins at once make one change.
+    #[cast]
+    pub(crate) fn tell_changes(&mut self, ctx: &mut Context<Self>) {
+        let diff = std::mem::take(&mut self.diff);
+        let frame = frame::encode(None, None, &self.topic, "presence_diff", &diff);
+        self.pass_on(&frame, ctx);
+    }
+
+    async fn idle(&mut self) -> bool {
+        self.members.all.is_empty()
+    }
+
+    async fn terminate(&mut self, why: &ExitReason) {
+        self.members.closing = !why.is_abnormal();
+    }
+
+    fn tell_all(&mut self, user: &str, text: String, ctx: &mut Context<Self>) -> u64 {
+        self.seq += 1;
+        let line = Line { seq: self.seq, from: user.to_owned(), text, at: clock::stamp() };
+        // Numbers and text can always be written as JSON.
+        let line = serde_json::value::to_raw_value(&line).unwrap_or_default();
+        let frame = frame::encode(None, None, &self.topic, "said", &line);
+        if self.history.len() == limits::HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+        self.gauge.messages.store(self.seq, Ordering::Relaxed);
+        self.pass_on(&frame, ctx);
+        self.seq
+    }
+
+    /// Passes a frame to everybody; drops those who are too slow for it.
+    fn pass_on(&mut self, frame: &Utf8Bytes, ctx: &mut Context<Self>) {
+        let mut slow = Vec::new();
+        for (id, member) in &self.members.all {
+            match member.outbox.push(frame.clone()) {
+                Ok(()) => {}
+                Err(Refused::Closed) => slow.push(*id),
+                Err(Refused::Full) => {
+                    let reason = Reason { reason: Code::SlowConsumer };
+                    member.end("phx_error", &reason);
+                    slow.push(*id);
+                }
+            }
+        }
+        for id in slow {
+            self.remove(id, ctx);
+        }
+    }
+
+    fn remove(&mut self, id: MemberId, ctx: &mut Context<Self>) {
+        let Some(member) = self.members.all.remove(&id) else { return };
+        if let Some(meta) = self.users.remove(&member.user, &member.phx_ref) {
+            self.changed(ctx);
+            self.diff.left(&member.user, meta);
+        }
+        self.note_members();
+    }
+
+    /// Before the first change since the last diff: has the next diff sent.
+    fn changed(&mut self, ctx: &mut Context<Self>) {
+        if self.diff.is_empty() && ctx.process().cast(RoomMessage::TellChanges {}).send().is_err() {
+            // The mailbox is full: a moment later, then.
+            let wait = limits::PRESENCE_RETRY;
+            let _ = ctx.send_after(wait, RoomMessage::TellChanges {});
+        }
+    }
+
+    fn note_members(&self) {
+        self.gauge.members.store(self.members.all.len() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Member {
+    /// The last word about this join.
+    fn end(&self, event: &str, payload: &impl Serialize) {
+        let join_ref = self.join_ref.as_deref();
+        self.outbox.answer(frame::encode(join_ref, join_ref, &self.topic, event, payload));
+    }
+}
+
+impl Drop for Members {
+    /// Runs however the room ends, by a panic too.
+    fn drop(&mut self) {
+        // `phx_error` has the client join again, `phx_close` has it not.
+        let event = if self.closing { "phx_close" } else { "phx_error" };
+        for member in self.all.values() {
+            member.end(event, &Empty {});
+        }
+    }
+}
