@@ -95,13 +95,8 @@ impl Collector for Everything {
         ];
         let open = open.map(|(name, gauge)| ([("protocol", name)], get(gauge)));
         gauges(&mut to, "innkeeper_connections", "Open connections", &open)?;
-        let mut info = to.encode_descriptor(
-            "innkeeper_build",
-            "What this program is",
-            None,
-            MetricType::Info,
-        )?;
-        info.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+        let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
+        gauges(&mut to, "innkeeper_build_info", "What this program is; always 1", &version)
     }
 }
 
@@ -141,9 +136,7 @@ fn start_times(
     buckets: &Counters,
 ) -> Result<(), Error> {
     let counts = rooms.start_buckets.iter().zip(&buckets.start_buckets).map(|(a, b)| a + b);
-    // The library writes the largest number as +Inf.
-    let bounds = START_SECONDS.iter().map(|bound| bound.min(f64::MAX));
-    let parts: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    let parts: Vec<(f64, u64)> = START_SECONDS.into_iter().zip(counts).collect();
     let count = parts.iter().map(|(_, count)| count).sum();
     let sum = (rooms.start_time + buckets.start_time).as_secs_f64();
     let mut times = to.encode_descriptor(

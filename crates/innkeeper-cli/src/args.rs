@@ -1,0 +1,305 @@
+//! Every command and flag: the one source of parsing, help, completions, the man page and the
+//! configuration file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+const STYLES: Styles = Styles::styled()
+    .header(Style::new().bold())
+    .usage(Style::new().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Green.on_default());
+
+/// One key, one room: rooms by name, each a single live process.
+///
+/// Without a command it serves: rooms over WebSocket, key-value over TCP, an HTTP API.
+#[derive(Debug, Parser)]
+#[command(name = "innkeeper", version, styles = STYLES, max_term_width = 100)]
+#[command(
+    after_help = "Try `innkeeper serve`, open the page it prints in two windows, and talk.\n\
+                        Then `innkeeper race --chaos` to see the promise kept."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve rooms and buckets (the default).
+    Serve(Box<ServeArgs>),
+    /// Have many callers ask for one key at once, and count what answers.
+    Race(RaceArgs),
+    /// Look at the rooms of a server, or stop one.
+    Rooms(RoomsArgs),
+    /// Show or write the settings of `serve`.
+    Config {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+}
+
+/// The flags of `serve`. Each is a key of the configuration file too, and has a variable
+/// `INNKEEPER_` in the environment; flags go before the environment, that before the file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Listen")]
+pub struct ServeArgs {
+    /// Where to serve HTTP and WebSocket.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", env = "INNKEEPER_HTTP")]
+    pub http: String,
+
+    /// Where to serve the key-value protocol, or `off`.
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:4040", env = "INNKEEPER_KV")]
+    pub kv: String,
+
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// What this node is called.
+    #[arg(long, value_name = "NAME", default_value = "local", env = "INNKEEPER_NODE")]
+    pub node: String,
+
+    /// Rooms that may exist at once; buckets likewise.
+    #[arg(long, value_name = "N", default_value = "1000000", env = "INNKEEPER_MAX_ROOMS")]
+    #[arg(help_heading = "Limits")]
+    pub max_rooms: usize,
+
+    /// Members that one room may have.
+    #[arg(long, value_name = "N", default_value = "10000", env = "INNKEEPER_MAX_MEMBERS")]
+    #[arg(help_heading = "Limits")]
+    pub max_members: usize,
+
+    /// How long a room without members is kept.
+    #[arg(long, value_name = "DUR", default_value = "5m", env = "INNKEEPER_IDLE_AFTER")]
+    #[arg(help_heading = "Limits", value_parser = parse_duration)]
+    pub idle_after: Duration,
+
+    /// Rooms and buckets that may be started each second, in all; 0 for any number.
+    #[arg(long, value_name = "N", default_value = "10000", env = "INNKEEPER_STARTS_PER_SECOND")]
+    #[arg(help_heading = "Limits")]
+    pub starts_per_second: u32,
+
+    /// Rooms and buckets that one client address may start each second; 0 for any number.
+    #[arg(long, value_name = "N", default_value = "1000", env = "INNKEEPER_STARTS_PER_CLIENT")]
+    #[arg(help_heading = "Limits")]
+    pub starts_per_client: u32,
+
+    /// The longest text of a message, in bytes.
+    #[arg(long, value_name = "N", default_value = "4096", env = "INNKEEPER_MAX_MESSAGE_BYTES")]
+    #[arg(help_heading = "Limits")]
+    pub max_message_bytes: usize,
+
+    /// How long ending in order may take, after Ctrl-C or SIGTERM.
+    #[arg(long, value_name = "DUR", default_value = "30s", env = "INNKEEPER_DRAIN_TIMEOUT")]
+    #[arg(help_heading = "Limits", value_parser = parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// What an admin has to show: to stop and to list rooms, and for the event stream.
+    ///
+    /// Without it these are open on loopback, and closed to everybody on any other address.
+    #[arg(long, value_name = "TOKEN", env = "INNKEEPER_ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(help_heading = "Who may")]
+    pub admin_token: Option<String>,
+
+    /// An origin, besides the server's own, whose pages may talk to it; say it once for each.
+    #[arg(long, value_name = "O", env = "INNKEEPER_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(help_heading = "Who may")]
+    pub allow_origin: Vec<String>,
+
+    /// How to write the log: as text, or as JSON. Default: text on a terminal, else JSON.
+    #[arg(long, value_name = "text|json", env = "INNKEEPER_LOG_FORMAT")]
+    #[arg(help_heading = "Log")]
+    pub log_format: Option<LogFormat>,
+
+    /// The cluster to join. Refused: this version serves one node.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub cluster: Option<String>,
+}
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: an object a line.
+    Json,
+}
+
+/// The flags of `race`.
+#[derive(Args, Clone, Debug)]
+pub struct RaceArgs {
+    /// A server to ask, instead of racing in this process; several are asked in turn.
+    #[arg(long, value_name = "URL")]
+    pub url: Vec<String>,
+
+    /// The key that all ask for.
+    #[arg(long, value_name = "K", default_value = "lobby")]
+    pub key: String,
+
+    /// How many ask at once.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = positive)]
+    pub callers: usize,
+
+    /// How often.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = positive)]
+    pub rounds: usize,
+
+    /// Meanwhile crash, stop, idle-stop and cancel, with slow starts and ends, and count the live
+    /// processes from their construction to their drop. In this process only.
+    #[arg(long, conflicts_with = "url")]
+    pub chaos: bool,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// How to print a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// Words separated by tabs, without a head.
+    Plain,
+}
+
+/// `rooms`, and the server it is about.
+#[derive(Args, Clone, Debug)]
+pub struct RoomsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RoomsCommand,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Which server a command is about.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// The server to ask.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    #[arg(env = "INNKEEPER_URL", global = true)]
+    pub url: String,
+
+    /// The admin token of that server.
+    #[arg(long, value_name = "TOKEN", env = "INNKEEPER_TOKEN", hide_env_values = true)]
+    #[arg(global = true)]
+    pub token: Option<String>,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table", global = true)]
+    pub format: Format,
+}
+
+/// What to do with rooms.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RoomsCommand {
+    /// List the rooms there are, in the order of their keys.
+    List {
+        /// Only keys that begin like this.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        prefix: String,
+
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value = "100", value_parser = positive)]
+        limit: usize,
+    },
+    /// Show one room; exit code 1 if there is none.
+    Show {
+        /// Its key.
+        key: String,
+    },
+    /// Stop a room, and wait until its key is free; exit code 1 if there is none.
+    Stop {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// What to do with the settings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print each setting of `serve`, and where it came from.
+    Show(Box<ShowArgs>),
+    /// Write a configuration file with every setting in it, commented out.
+    Init(InitArgs),
+}
+
+/// The flags of `config show`: those of `serve`, too.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// What would be served with.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+
+    /// How to print it.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// The flags of `config init`.
+#[derive(Args, Clone, Debug)]
+pub struct InitArgs {
+    /// The file to write.
+    #[arg(default_value = "innkeeper.toml")]
+    pub output: PathBuf,
+
+    /// Overwrite it.
+    #[arg(long)]
+    pub force: bool,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = "expected a duration like 500ms, 30s or 5m";
+    let duration: SignedDuration = text.parse().map_err(|_| expected.to_owned())?;
+    Duration::try_from(duration).map_err(|_| format!("{expected}, got a negative one"))
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a number from 1 on".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(parse_duration("-1s").unwrap_err().contains("negative"));
+        assert!(parse_duration("soon").unwrap_err().contains("like 500ms"));
+        assert!(parse_duration("5").is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! The parts of the program `innkeeper`; `main.rs` only calls [`run`].
+
+pub mod args;
+mod client;
+mod config_file;
+mod error;
+mod logs;
+mod output;
+pub mod race;
+mod race_command;
+mod rooms;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::error::Failure;
+use crate::settings::Settings;
+
+/// Runs the program with the arguments it was called with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    // What was matched by the same definition can be read by it.
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match carry_out(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::error(&failure);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command.unwrap_or(Command::Serve(Box::default())) {
+        Command::Serve(_) => serve::run(&Settings::load()?),
+        Command::Race(args) => race_command::run(&args),
+        Command::Rooms(args) => rooms::run(&args),
+        Command::Config { command: ConfigCommand::Show(show) } => {
+            output::settings(&Settings::load()?, show.format);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { command: ConfigCommand::Init(init) } => {
+            config_file::init(&init.output, init.force)?;
+            output::talk(&format!("wrote {}", init.output.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            output::completions(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            output::man()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

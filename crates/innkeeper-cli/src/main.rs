@@ -1,0 +1,7 @@
+//! The program `innkeeper`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    innkeeper_cli::run()
+}

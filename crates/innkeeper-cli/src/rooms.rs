@@ -1,0 +1,119 @@
+//! `innkeeper rooms`: list, show and stop.
+
+use std::process::ExitCode;
+
+use innkeeper_api::{Code, RoomInfo, RoomsPage};
+use reqwest::Method;
+
+use crate::args::{Format, RoomsArgs, RoomsCommand};
+use crate::client::{Client, Refused};
+use crate::error::Failure;
+use crate::output;
+
+const HEAD: [&str; 6] = ["room", "state", "members", "messages", "restarts", "uptime"];
+
+pub(crate) fn run(args: &RoomsArgs) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::new)?.block_on(carry_out(args))
+}
+
+async fn carry_out(args: &RoomsArgs) -> Result<ExitCode, Failure> {
+    let client = Client::new(&args.server)?;
+    let format = args.server.format;
+    let done = match &args.command {
+        RoomsCommand::List { prefix, limit } => list(&client, format, prefix, *limit).await,
+        RoomsCommand::Show { key } => show(&client, format, key).await,
+        RoomsCommand::Stop { key } => stop(&client, key).await,
+    };
+    match done {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Refused::Problem(problem)) if problem.code == Code::NotFound => {
+            output::talk(&problem.detail);
+            Ok(ExitCode::FAILURE)
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+async fn list(client: &Client, format: Format, prefix: &str, limit: usize) -> Result<(), Refused> {
+    let (mut rooms, mut after): (Vec<RoomInfo>, Option<String>) = (Vec::new(), None);
+    loop {
+        let part = (limit - rooms.len()).min(innkeeper_server::limits::PAGE).to_string();
+        let mut query = vec![("prefix", prefix), ("limit", &part)];
+        if let Some(after) = &after {
+            query.push(("after", after));
+        }
+        let page: RoomsPage = client.ask(Method::GET, "/api/rooms", &query).await?;
+        rooms.extend(page.rooms);
+        after = page.next;
+        if after.is_none() || rooms.len() >= limit {
+            break;
+        }
+    }
+    let rows: Vec<_> = rooms
+        .into_iter()
+        .map(|room| {
+            let cells = vec![
+                room.room.clone(),
+                room.state.clone(),
+                room.members.to_string(),
+                room.messages.to_string(),
+                room.restarts.to_string(),
+                uptime(room.uptime_ms),
+            ];
+            (room, cells)
+        })
+        .collect();
+    output::rows(format, &HEAD, &rows);
+    if after.is_some() {
+        output::talk(&format!("there are more; --limit {limit} was reached"));
+    }
+    Ok(())
+}
+
+async fn show(client: &Client, format: Format, key: &str) -> Result<(), Refused> {
+    let room: RoomInfo = client.ask(Method::GET, &Client::room(key), &[]).await?;
+    let cells = [
+        ("room", room.room.clone()),
+        ("state", room.state.clone()),
+        ("incarnation", room.incarnation.clone()),
+        ("epoch", room.epoch.to_string()),
+        ("node", room.node.clone()),
+        ("members", room.members.to_string()),
+        ("messages", room.messages.to_string()),
+        ("restarts", room.restarts.to_string()),
+        ("uptime", uptime(room.uptime_ms)),
+        ("mailbox", room.mailbox_len.to_string()),
+    ];
+    output::one(format, &room, &cells);
+    Ok(())
+}
+
+async fn stop(client: &Client, key: &str) -> Result<(), Refused> {
+    client.order(Method::DELETE, &Client::room(key)).await?;
+    output::talk(&format!("stopped {key:?}: the key is free"));
+    Ok(())
+}
+
+/// For people: the two largest units.
+fn uptime(millis: u64) -> String {
+    let secs = millis / 1000;
+    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{}.{}s", secs, millis % 1000 / 100),
+        (0, 0, _) => format!("{minutes}m {}s", secs % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uptime_shows_its_two_largest_units() {
+        let shown = [0, 1234, 61_000, 3_660_000, 90_000_000].map(uptime);
+        assert_eq!(shown, ["0.0s", "1.2s", "1m 1s", "1h 1m", "1d 1h"]);
+    }
+}
