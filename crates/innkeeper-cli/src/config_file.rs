@@ -32,8 +32,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, Failure> {
         Failure::new(format_args!("cannot read {}: {error}", path.display()))
             .try_next("`innkeeper config init` writes a file to start from")
     })?;
-    let at = |offset: usize| settings::file_origin(path, line_of(&text, offset));
-    let table = DeTable::parse(&text).map_err(|error| {
+    parse(&text, path)
+}
+
+/// Reads the text of a file.
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, Failure> {
+    let at = |offset: usize| settings::file_origin(path, line_of(text, offset));
+    let table = DeTable::parse(text).map_err(|error| {
         let place = at(error.span().map_or(0, |span| span.start));
         Failure::new(format_args!("{place}: {}", error.message()))
     })?;

@@ -38,6 +38,12 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Reads the text of a configuration file as `serve` does: whether it could, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn read_config(text: &str) -> bool {
+    config_file::parse(text, std::path::Path::new("fuzz")).is_ok()
+}
+
 fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command.unwrap_or(Command::Serve(Box::default())) {
         Command::Serve(_) => serve::run(&Settings::load()?),

@@ -2,7 +2,7 @@
 
 pub mod command;
 mod connection;
-mod line;
+pub mod line;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// What a connection brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub enum Line {
     /// A line, without its end, now in the buffer.
     Whole,
     /// More than a line may have, without an end.
@@ -15,8 +15,14 @@ pub(crate) enum Line {
     End,
 }
 
-/// Reads the next line into `line`. Not cancel safe: what was read of a line is lost.
-pub(crate) async fn read(
+/// Reads the next line into `line`.
+///
+/// # Errors
+/// What the stream says.
+///
+/// # Cancel safety
+/// None: what was read of a line is lost.
+pub async fn read(
     stream: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
     bytes_max: usize,

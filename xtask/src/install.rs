@@ -1,0 +1,64 @@
+//! Installs what the tests talk to: a browser, Node with the real client, a compiler for the fuzzer.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::step::Steps;
+
+/// Debian's packages, and the program by which each is known to be there.
+const PACKAGES: [(&str, &str, &str); 4] = [
+    ("chromium", "chromium", "the tests in a browser"),
+    ("node", "nodejs", "the tests with the phoenix client"),
+    ("npm", "npm", "the tests with the phoenix client"),
+    ("g++", "g++", "the fuzz targets"),
+];
+
+/// Installs what is missing, where that is possible; else says what will not run.
+pub(crate) fn everything(steps: &mut Steps) {
+    let missing: Vec<_> = PACKAGES.iter().filter(|(program, ..)| !has(program)).collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+        eprintln!("=== installing {}", packages.join(", "));
+        apt(&packages);
+    }
+    for (program, package, what) in missing {
+        if !has(program) {
+            steps.skip(&format!("{what}: install {package}"));
+        }
+    }
+    phoenix(steps);
+}
+
+/// Debian's way, as root; anywhere else it is for the reader to install.
+fn apt(packages: &[&str]) {
+    if !has("apt-get") {
+        return;
+    }
+    let run = |args: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+        apt.status().is_ok_and(|status| status.success())
+    };
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(packages);
+    let _ = run(&["update"]) && run(&install);
+}
+
+/// The published client, into a directory that is not kept.
+fn phoenix(steps: &mut Steps) {
+    let dir = Path::new("crates/innkeeper-cli/tests/phoenix");
+    if !dir.join("package-lock.json").exists() || dir.join("node_modules").exists() {
+        return;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(dir);
+    if !npm.status().is_ok_and(|status| status.success()) {
+        steps.skip("the tests with the phoenix client: npm ci failed");
+    }
+}
+
+/// Whether a program is to be found.
+pub(crate) fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
+}

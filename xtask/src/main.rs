@@ -1,0 +1,121 @@
+//! The chores of the workspace: `cargo xtask test` installs what is missing and runs every test.
+
+#![allow(clippy::print_stderr)] // It talks to whoever runs it.
+
+mod install;
+mod step;
+
+use std::process::ExitCode;
+
+use step::{Steps, cargo};
+
+const USAGE: &str = "\
+cargo xtask test        install what is missing, then run every test of the workspace
+cargo xtask quick       format, lints and the tests that need nothing but Rust
+cargo xtask schedules   the real code under seeded thread schedules
+cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
+cargo xtask soak        the oracle test and the residue test at full size, and longer
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut steps = Steps::new();
+    match words[..] {
+        ["test"] => test(&mut steps),
+        ["quick"] => quick(&mut steps),
+        ["schedules"] => schedules(&mut steps),
+        ["fuzz"] => fuzz(&mut steps, "10"),
+        ["fuzz", secs] => fuzz(&mut steps, secs),
+        ["soak"] => soak(&mut steps),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    steps.report()
+}
+
+fn test(steps: &mut Steps) {
+    install::everything(steps);
+    quick(steps);
+    schedules(steps);
+    fuzz(steps, "10");
+    release(steps);
+}
+
+fn quick(steps: &mut Steps) {
+    steps.run("format", cargo(["fmt", "--all", "--check"]));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    steps.run("lints", cargo(clippy));
+    if install::has("cargo-nextest") {
+        steps.run("tests", cargo(["nextest", "run", "--workspace"]));
+    } else {
+        steps.run("tests", cargo(["test", "--workspace", "--tests", "--bins", "--quiet"]));
+    }
+    steps.run("examples in the documents", cargo(["test", "--workspace", "--doc", "--quiet"]));
+    let mut docs = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    steps.run("documents", docs);
+}
+
+/// The locks and tasks of the core swapped for those of a schedule explorer.
+fn schedules(steps: &mut Steps) {
+    let args = ["test", "--package", "innkeeper", "--test", "schedules", "--release", "--quiet"];
+    let mut schedules = cargo(args);
+    schedules.env("RUSTFLAGS", "--cfg shuttle").env("CARGO_TARGET_DIR", "target/shuttle");
+    steps.run("schedules", schedules);
+}
+
+/// Each fuzz target, for a while. libFuzzer needs instrumented code, which stable Rust makes when
+/// told to; the address sanitizer, which it does not make, is not needed without unsafe code.
+fn fuzz(steps: &mut Steps, secs: &str) {
+    let flags = "--cfg fuzzing -Cpasses=sancov-module -Cdebug-assertions \
+                 -Cllvm-args=-sanitizer-coverage-level=4 \
+                 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                 -Cllvm-args=-sanitizer-coverage-pc-table \
+                 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+    // Named, so that build scripts and macros, which run here too, are not instrumented.
+    let host = step::host();
+    for target in ["frame", "kv_command", "kv_line", "room_key", "config_file"] {
+        let limit = format!("-max_total_time={secs}");
+        let args = ["run", "--release", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bin"];
+        let mut fuzz = cargo(args);
+        fuzz.args([
+            target,
+            "--target",
+            &host,
+            "--",
+            &limit,
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ]);
+        fuzz.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", "target/fuzz");
+        steps.run(&format!("fuzz {target}"), fuzz);
+    }
+}
+
+/// What is about speed and size, with the program as people run it.
+fn release(steps: &mut Steps) {
+    steps.run("release build", cargo(["build", "--release", "--quiet"]));
+    let race =
+        ["run", "--release", "--quiet", "--", "race", "--callers", "10000", "--rounds", "100"];
+    steps.run("race", cargo(race));
+    let mut chaos = cargo(race);
+    chaos.arg("--chaos");
+    steps.run("race --chaos", chaos);
+    let crowd = ["test", "--release", "--quiet", "--package", "innkeeper-cli", "--test", "crowd"];
+    let mut crowd = cargo(crowd);
+    crowd.env("INNKEEPER_CROWD", "10000");
+    steps.run("10 000 members", crowd);
+    soak(steps);
+}
+
+fn soak(steps: &mut Steps) {
+    let mut stress = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    stress.args(["--test", "it", "--", "stress"]).env("INNKEEPER_STRESS", "10000");
+    steps.run("64 x 10 000 random operations", stress);
+    let mut residue = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    residue.args(["--test", "residue"]).env("INNKEEPER_RESIDUE_KEYS", "1000000");
+    steps.run("1 000 000 keys without residue", residue);
+}
