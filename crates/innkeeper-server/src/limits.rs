@@ -87,3 +87,10 @@ pub const SOCKET_BUFFER: usize = 4096;
 
 /// What rooms get to end in, even if the connections have used up the drain timeout.
 pub const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// In a drain: how long a socket has to be silent before it is closed, so that whoever is answered
+/// `draining` has time to stop.
+pub const QUIET: Duration = Duration::from_millis(50);
+
+/// In a drain: how long one that is not silent is answered.
+pub const REFUSING: Duration = Duration::from_secs(1);

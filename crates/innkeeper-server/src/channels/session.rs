@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use innkeeper::{CallError, NotDelivered, ProcessRef};
 use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
+use tokio::sync::SetOnce;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::app::App;
@@ -21,7 +22,7 @@ use crate::limits;
 use crate::room::{Joining, MemberId, NotJoined, RoomApi, RoomMessage};
 
 type RoomRef = ProcessRef<RoomMessage>;
-type Push = Pin<Box<dyn Future<Output = Option<JoinDone>> + Send>>;
+type Push = Pin<Box<dyn Future<Output = Option<JoinRefused>> + Send>>;
 
 /// What a socket is in the midst of.
 pub(crate) struct Session {
@@ -38,16 +39,17 @@ pub(crate) struct Session {
 struct Topic {
     id: MemberId,
     join_ref: Option<String>,
-    /// There once the join is done.
-    room: Option<RoomRef>,
+    room: Arc<Joined>,
 }
 
-/// A join that has an outcome.
-pub(crate) struct JoinDone {
+/// The outcome of a join: the room, or nothing if it was refused. What is pushed before the join is
+/// done waits for it; the client may know of it a little earlier than we do.
+type Joined = SetOnce<Option<RoomRef>>;
+
+/// A join that was refused; the client was told.
+struct JoinRefused {
     topic: String,
     id: MemberId,
-    /// `None`: refused, and the client was told.
-    room: Option<RoomRef>,
 }
 
 /// The payload of a `say`.
@@ -103,8 +105,8 @@ impl Session {
 
     /// Waits for a push to be answered. Cancel safe.
     pub(crate) async fn next_push(&mut self) {
-        if let Some(Some(done)) = self.pushes.next().await {
-            self.joined(done);
+        if let Some(Some(refused)) = self.pushes.next().await {
+            self.refused(&refused);
         }
     }
 
@@ -159,12 +161,18 @@ impl Session {
             self.end(&answer.topic, old);
         }
         let id = MemberId::next();
-        let topic = Topic { id, join_ref: answer.join_ref.clone(), room: None };
+        let room = Arc::new(Joined::new());
+        let topic = Topic { id, join_ref: answer.join_ref.clone(), room: room.clone() };
         self.topics.insert(answer.topic.clone(), topic);
         let (app, user, peer) = (self.app.clone(), self.user.clone(), self.peer);
         self.push(Box::pin(async move {
             let joining = JoiningRoom { app, user, peer, id, answer };
-            Some(joining.run(&key, work).await)
+            let joined = joining.run(&key).await;
+            let refused = joined.is_none();
+            // Only this join sets it.
+            let _ = room.set(joined);
+            drop(work);
+            refused.then_some(JoinRefused { topic: joining.answer.topic, id })
         }))
         .await;
     }
@@ -184,22 +192,10 @@ impl Session {
         self.app.intake.enter()
     }
 
-    fn joined(&mut self, done: JoinDone) {
-        let JoinDone { topic, id, room } = done;
-        match self.topics.get_mut(&topic) {
-            Some(current) if current.id == id => match room {
-                Some(room) => current.room = Some(room),
-                None => drop(self.topics.remove(&topic)),
-            },
-            // It was left, or joined anew, while it was under way.
-            Some(_) | None => {
-                if let Some(room) = room {
-                    self.pushes.push(Box::pin(async move {
-                        tell_leave(&room, id).await;
-                        None
-                    }));
-                }
-            }
+    fn refused(&mut self, refused: &JoinRefused) {
+        // Unless the topic was joined anew meanwhile.
+        if self.topics.get(&refused.topic).is_some_and(|topic| topic.id == refused.id) {
+            self.topics.remove(&refused.topic);
         }
     }
 
@@ -210,9 +206,7 @@ impl Session {
         }
         let Some(topic) = self.topics.remove(&answer.topic) else { return };
         self.push(Box::pin(async move {
-            if let Some(room) = &topic.room {
-                tell_leave(room, topic.id).await;
-            }
+            topic.leave().await;
             answer.ok(Empty {});
             answer.close();
             None
@@ -225,12 +219,10 @@ impl Session {
         let (outbox, join_ref) = (self.outbox.clone(), topic.join_ref.clone());
         let answer = Answer { outbox, reference: join_ref.clone(), join_ref, topic: name.into() };
         answer.close();
-        if let Some(room) = topic.room {
-            self.pushes.push(Box::pin(async move {
-                tell_leave(&room, topic.id).await;
-                None
-            }));
-        }
+        self.pushes.push(Box::pin(async move {
+            topic.leave().await;
+            None
+        }));
     }
 
     async fn say(&mut self, answer: Answer, payload: &str) {
@@ -239,6 +231,10 @@ impl Session {
             Ok((id, room, text, work)) => {
                 let app = self.app.clone();
                 self.push(Box::pin(async move {
+                    let Some(room) = room.wait().await else {
+                        answer.error(&ApiError::unjoined());
+                        return None;
+                    };
                     let said = room.say(id, text).timeout(limits::ROOM_TIMEOUT).await;
                     app.tally.call(&said);
                     match said {
@@ -264,7 +260,7 @@ impl Session {
         &self,
         answer: &Answer,
         payload: &str,
-    ) -> Result<(MemberId, RoomRef, String, TaskTrackerToken), ApiError> {
+    ) -> Result<(MemberId, Arc<Joined>, String, TaskTrackerToken), ApiError> {
         let Say { text } = serde_json::from_str(payload).map_err(|error| {
             ApiError::new(Code::BadRequest, format_args!("expected {{\"text\":TEXT}}: {error}"))
         })?;
@@ -275,14 +271,13 @@ impl Session {
         let topic = self.topics.get(&answer.topic);
         let topic = topic.filter(|topic| topic.join_ref == answer.join_ref);
         let topic = topic.ok_or_else(ApiError::unjoined)?;
-        let room = topic.room.clone().ok_or_else(ApiError::unjoined)?;
-        Ok((topic.id, room, text, self.app.intake.enter()?))
+        Ok((topic.id, topic.room.clone(), text, self.app.intake.enter()?))
     }
 
     /// Begins a push. Polled at once, so that pushes reach a room in the order they came in.
     async fn push(&mut self, mut push: Push) {
         match std::future::poll_fn(|cx| Poll::Ready(push.as_mut().poll(cx))).await {
-            Poll::Ready(Some(done)) => self.joined(done),
+            Poll::Ready(Some(refused)) => self.refused(&refused),
             Poll::Ready(None) => {}
             Poll::Pending => self.pushes.push(push),
         }
@@ -298,9 +293,7 @@ impl Session {
         };
         let _ = tokio::time::timeout(limits::ROOM_TIMEOUT * 2, finish).await;
         for topic in self.topics.into_values() {
-            if let Some(room) = topic.room {
-                tell_leave(&room, topic.id).await;
-            }
+            let _ = tokio::time::timeout(limits::LEAVE_TIMEOUT, topic.leave()).await;
         }
     }
 }
@@ -315,7 +308,8 @@ struct JoiningRoom {
 }
 
 impl JoiningRoom {
-    async fn run(self, key: &RoomKey, work: TaskTrackerToken) -> JoinDone {
+    /// Joins; `None` if that was refused, and the client told.
+    async fn run(&self, key: &RoomKey) -> Option<RoomRef> {
         let mut found = None;
         let join = |room: RoomRef| {
             found = Some(room.clone());
@@ -326,19 +320,25 @@ impl JoiningRoom {
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;
         let error = match joined {
-            Ok(Ok(())) => None,
-            Ok(Err(full)) => Some(ApiError::from(full)),
-            Err(error) => Some(error),
+            Ok(Ok(())) => return found,
+            Ok(Err(full)) => ApiError::from(full),
+            Err(error) => error,
         };
-        if let Some(error) = &error {
-            if let Some(room) = found.take() {
-                // Nobody knows whether it was let in after all.
-                tell_leave(&room, self.id).await;
-            }
-            self.answer.error(error);
+        if let Some(room) = found {
+            // Nobody knows whether it was let in after all.
+            tell_leave(&room, self.id).await;
         }
-        drop(work);
-        JoinDone { topic: self.answer.topic, id: self.id, room: found }
+        self.answer.error(&error);
+        None
+    }
+}
+
+impl Topic {
+    /// Leaves the room, once the join is done.
+    async fn leave(&self) {
+        if let Some(room) = self.room.wait().await {
+            tell_leave(room, self.id).await;
+        }
     }
 }
 

@@ -38,6 +38,9 @@ pub(crate) async fn run(mut socket: WebSocket, user: Arc<str>, peer: SocketAddr,
     let mut session = Session::new(app.clone(), user, peer);
     let close = serve(&mut socket, &mut session, &app).await;
     tracing::debug!(%peer, ?close, "socket ended");
+    if close == Close::Restart {
+        refuse_rest(&mut socket, &mut session).await;
+    }
     let outbox = session.outbox.clone();
     if close != Close::Stuck && write(&mut socket, outbox.drain()).await.is_ok() {
         say_goodbye(socket, close).await;
@@ -78,6 +81,22 @@ async fn serve(socket: &mut WebSocket, session: &mut Session, app: &App) -> Clos
             () = app.closing.cancelled() => return Close::Restart,
         }
     }
+}
+
+/// Answers what the client has sent by now, or is just sending: nothing is let in any more, so each
+/// push is refused, and none is left without an answer.
+async fn refuse_rest(socket: &mut WebSocket, session: &mut Session) {
+    let outbox = session.outbox.clone();
+    let refusing = async {
+        // First what is answered by now: a client that waits for that is not silent for good.
+        while write(socket, outbox.drain()).await.is_ok() {
+            let Ok(message) = timeout(limits::QUIET, socket.next()).await else { return };
+            if hear(session, message).await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = timeout(limits::REFUSING, refusing).await;
 }
 
 async fn hear(

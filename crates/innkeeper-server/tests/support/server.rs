@@ -1,0 +1,63 @@
+//! A server on ports of its own, ended in order at the end of a test.
+
+#![allow(dead_code)] // Each test binary uses a part of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use innkeeper_server::{Config, Drained, Listeners, run};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) struct Server {
+    pub(crate) http: SocketAddr,
+    pub(crate) kv: SocketAddr,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Drained>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Server::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(set: impl FnOnce(&mut Config)) -> Self {
+        Server::on("127.0.0.1:0", set).await
+    }
+
+    pub(crate) async fn on(address: &str, set: impl FnOnce(&mut Config)) -> Self {
+        let http = TcpListener::bind(address).await.unwrap();
+        let kv = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (http_at, kv_at) = (http.local_addr().unwrap(), kv.local_addr().unwrap());
+        let mut config = Config::default();
+        set(&mut config);
+        let (shutdown, told) = oneshot::channel::<()>();
+        let listeners = Listeners { http, kv: Some(kv) };
+        let running = tokio::spawn(async move {
+            let told = async {
+                let _ = told.await;
+            };
+            run(listeners, config, told).await.unwrap()
+        });
+        Server { http: http_at, kv: kv_at, shutdown: Some(shutdown), running }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        // One that listens everywhere is reached on loopback.
+        format!("http://127.0.0.1:{}{path}", self.http.port())
+    }
+
+    /// Tells it to drain; it goes on in the background.
+    pub(crate) fn begin_drain(&mut self) {
+        drop(self.shutdown.take());
+    }
+
+    /// Waits for the end of the drain.
+    pub(crate) async fn drained(mut self) -> Drained {
+        self.begin_drain();
+        self.running.await.unwrap()
+    }
+}
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
