@@ -1,0 +1,141 @@
+//! What the program prints and how it ends, by snapshots: help, settings, results, errors.
+
+#[path = "support/program.rs"]
+mod program;
+
+use insta::assert_snapshot;
+use program::{Program, innkeeper};
+use serde_json::Value;
+
+/// What it printed, what it said, and its exit code.
+fn ran(args: &[&str]) -> String {
+    let output = innkeeper().args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let code = output.status.code().unwrap();
+    format!("{}{}exit {code}", text(&output.stdout), text(&output.stderr))
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = innkeeper().args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_is_for_newcomers() {
+    assert_snapshot!("help", stdout(&["--help"]));
+    assert_snapshot!("help_serve", stdout(&["serve", "--help"]));
+    assert_snapshot!("help_race", stdout(&["race", "--help"]));
+    assert_snapshot!("help_rooms", stdout(&["rooms", "--help"]));
+}
+
+#[test]
+fn settings_are_shown_with_where_they_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("inn.toml"), "max-rooms = 7\n").unwrap();
+    let mut command = innkeeper();
+    command.current_dir(dir.path()).env("INNKEEPER_MAX_MEMBERS", "9");
+    command.args(["config", "show", "--config", "inn.toml", "--idle-after", "1m"]);
+    let output = command.output().unwrap();
+    assert_snapshot!("config_show", String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn a_written_configuration_is_complete_and_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inn.toml");
+    assert!(innkeeper().args(["config", "init"]).arg(&path).status().unwrap().success());
+    assert_snapshot!("config_init", std::fs::read_to_string(&path).unwrap());
+    let with = stdout(&["config", "show", "--config", path.to_str().unwrap(), "--format", "json"]);
+    let settings: Vec<Value> = serde_json::from_str(&with).unwrap();
+    let said = |setting: &&Value| setting["origin"] != "default" && setting["name"] != "config";
+    assert_eq!(settings.iter().find(said), None);
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_try() {
+    assert_snapshot!("unknown_flag", ran(&["serve", "--max-room", "5"]));
+    assert_snapshot!("bad_duration", ran(&["serve", "--idle-after", "soon"]));
+    assert_snapshot!("no_such_file", ran(&["serve", "--config", "/nowhere/inn.toml"]));
+    assert_snapshot!("cluster", ran(&["serve", "--cluster", "c1"]));
+    assert_snapshot!("nobody_there", ran(&["rooms", "list", "--url", "http://127.0.0.1:9"]));
+    assert_snapshot!("no_url", ran(&["rooms", "list", "--url", "localhost:4000"]));
+    assert_snapshot!("race_nobody", ran(&["race", "--callers", "0"]));
+    assert_snapshot!("chaos_remote", ran(&["race", "--chaos", "--url", "http://127.0.0.1:9"]));
+}
+
+#[test]
+fn a_port_in_use_names_its_flag() {
+    let server = Program::start(&[]);
+    let said = ran(&["serve", "--http", &server.http]);
+    assert!(said.contains(&format!("cannot listen on {} (--http)", server.http)), "{said}");
+    assert!(said.contains("try: another port") && said.ends_with("exit 2"), "{said}");
+}
+
+#[test]
+fn rooms_are_listed_shown_and_stopped() {
+    let server = Program::start(&[]);
+    let (url, rooms) = (server.url(""), ["b", "a c", "ü"]);
+    for room in rooms {
+        let raced = ran(&["race", "--url", &url, "--key", room, "--callers", "3", "--rounds", "1"]);
+        assert!(raced.contains("kept: one key, one process"), "{raced}");
+    }
+    // The race has stopped what it started.
+    assert_eq!(ran(&["rooms", "show", "b", "--url", &url]), NOT_THERE);
+    for room in rooms {
+        start(&server, room);
+    }
+    let list = stdout(&["rooms", "list", "--url", &url, "--format", "plain"]);
+    let keys: Vec<_> = list.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(keys, ["a c", "b", "ü"]);
+    let limited = ran(&["rooms", "list", "--limit", "2", "--url", &url, "--format", "plain"]);
+    assert!(limited.contains("there are more; --limit 2 was reached"), "{limited}");
+    let prefixed = stdout(&["rooms", "list", "--prefix", "a", "--url", &url, "--format", "json"]);
+    let prefixed: Vec<Value> = serde_json::from_str(&prefixed).unwrap();
+    assert_eq!((prefixed.len(), &prefixed[0]["room"]), (1, &Value::from("a c")));
+    let shown = stdout(&["rooms", "show", "a c", "--url", &url]);
+    assert!(shown.starts_with("room         a c\nstate        live\n"), "{shown}");
+    let stopped = ran(&["rooms", "stop", "a c", "--url", &url]);
+    assert_eq!(stopped, "stopped \"a c\": the key is free\nexit 0");
+    assert!(ran(&["rooms", "stop", "a c", "--url", &url]).ends_with("exit 1"));
+}
+
+const NOT_THERE: &str = "no room \"b\" runs; POST here to start it\nexit 1";
+
+fn start(server: &Program, room: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let room = room.replace(' ', "%20");
+    let post = reqwest::Client::new().post(server.url(&format!("/api/rooms/{room}"))).send();
+    assert!(runtime.block_on(post).unwrap().status().is_success());
+}
+
+#[test]
+fn a_race_prints_what_it_showed() {
+    let raced = stdout(&["race", "--callers", "50", "--rounds", "4"]);
+    let waited = raced.find("waited").unwrap();
+    assert_snapshot!("race", &raced[..waited]);
+    let chaos =
+        stdout(&["race", "--callers", "200", "--rounds", "3", "--chaos", "--format", "json"]);
+    let report: Value = serde_json::from_str(&chaos).unwrap();
+    assert_eq!((&report["alive_at_once_max"], &report["alive_after"]), (&1.into(), &0.into()));
+    assert_eq!(report["violations"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_server_says_where_it_is() {
+    let server = Program::start(&[]);
+    let nothing = stdout(&["rooms", "list", "--url", &server.url(""), "--format", "json"]);
+    assert_eq!(nothing, "[]\n");
+    server.signal("TERM");
+    let (status, log) = server.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("drained: every connection and every room has ended"), "{log}");
+}
+
+#[test]
+fn completions_and_the_man_page_are_made_from_the_same_table() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&["completions", shell]).contains("max-rooms"), "{shell}");
+    }
+    assert!(stdout(&["man"]).contains(".SH NAME\ninnkeeper"), "{}", stdout(&["man"]));
+}
