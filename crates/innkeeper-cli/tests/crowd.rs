@@ -115,3 +115,51 @@ fn check(room: usize, seen: &[Seen]) {
     texts.dedup();
     assert_eq!(texts.len(), PER_ROOM * SAYS as usize, "room {room}: a line twice, or lost");
 }
+
+/// Says more than all buffers hold while one member does not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_does_not_read_is_dropped_and_no_room_waits_for_it() {
+    let server = Program::start(&[]);
+    let mut stalled = Member::connect(&server.http, "stalled").await;
+    stalled.join("room:a").await;
+    let mut speaker = Member::connect(&server.http, "speaker").await;
+    speaker.join("room:a").await;
+    let text = "x".repeat(4096);
+    let (mut said, mut ok, mut left) = (0, 0, false);
+    while !left || said < ok {
+        speaker.push(ok + 1, "room:a", "say", json!({ "text": text })).await;
+        let answered = ok + 1;
+        while ok < answered {
+            match speaker.hear().await {
+                Heard::Frame(frame) if frame[3] == "phx_reply" && frame[1] != "0" => {
+                    assert_eq!(frame[4]["response"]["seq"], answered, "{frame}");
+                    ok += 1;
+                }
+                Heard::Frame(frame) if frame[3] == "said" => said += 1,
+                Heard::Frame(frame) if frame[3] == "presence_diff" => {
+                    left |= frame[4]["leaves"].get("stalled").is_some();
+                }
+                Heard::Frame(_) => {}
+                Heard::Closed(code) => panic!("the speaker was closed with {code:?}"),
+            }
+        }
+        assert!(ok < 50_000, "never dropped");
+    }
+    // What it had not read by then, in order, and then why there is no more.
+    let mut next = 1;
+    loop {
+        match stalled.hear().await {
+            Heard::Frame(frame) if frame[3] == "said" => {
+                assert_eq!(frame[4]["seq"], next);
+                next += 1;
+            }
+            Heard::Frame(frame) if frame[3] == "phx_error" => {
+                assert_eq!(frame[4]["reason"], "slow_consumer");
+                break;
+            }
+            Heard::Frame(_) => {}
+            Heard::Closed(code) => panic!("closed with {code:?} before it was told why"),
+        }
+    }
+    assert!(next <= ok);
+}

@@ -58,3 +58,8 @@ pub use registry::{RegisterError, Registry};
 pub use solo::start;
 pub use supervisor::{Names, ShutdownReport, StartChildError, Supervisor, SupervisorBuilder};
 pub use target::Target;
+
+/// The first screen of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
