@@ -227,6 +227,14 @@ async fn serve<O: Owner>(
 ) -> End {
     let mut handled: u32 = 0;
     loop {
+        // First, for `init` is a callback too and may have wished for the end.
+        match ctx.take_wish() {
+            Some(Wish::Stop(reason)) => return End::Terminate(reason),
+            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
+                return End::Terminate(ExitReason::Idle);
+            }
+            Some(Wish::StopIfIdle) | None => {}
+        }
         let done = match next(cell, ctx).await {
             Err(end) => return end,
             Ok(Work::Orders) => {
@@ -254,13 +262,6 @@ async fn serve<O: Owner>(
             Err(Interrupt::Panicked(reason)) => return End::Terminate(reason),
             Err(Interrupt::Killed(reason)) => return End::Dead(reason),
             Err(Interrupt::Late) => return End::Dead(ExitReason::Killed),
-        }
-        match ctx.take_wish() {
-            Some(Wish::Stop(reason)) => return End::Terminate(reason),
-            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
-                return End::Terminate(ExitReason::Idle);
-            }
-            Some(Wish::StopIfIdle) | None => {}
         }
         handled = handled.wrapping_add(1);
         if handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
