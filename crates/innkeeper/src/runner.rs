@@ -27,7 +27,9 @@ use crate::wait_for::As;
 /// Runs the process of a cell that was just made.
 pub(crate) fn spawn<O: Owner>(spawner: &Spawner, cell: Arc<Cell<O>>) {
     let node: Arc<dyn Node> = cell.clone();
-    spawner.spawn(As::new(node, run(cell)));
+    // Made here and not in the task: a runtime that is gone drops a task without ever polling it.
+    let life = Life { cell, over: false };
+    spawner.spawn(As::new(node, run(life)));
 }
 
 /// Frees the cell if the task goes away before the process has ended: the runtime shuts down.
@@ -39,17 +41,21 @@ struct Life<O: Owner> {
 impl<O: Owner> Drop for Life<O> {
     fn drop(&mut self) {
         if !self.over {
-            // Declared before everything else of the task, so dropped after it: the state is gone.
-            let stop = Event::Stop { reason: ExitReason::Killed, brutal: true };
-            let (_, effects) = self.cell.apply(stop);
-            self.cell.carry_out(effects);
-            let _ = end(&self.cell, &ExitReason::Killed);
+            // The oldest thing of the task, so dropped after all else: the state is gone.
+            let killed = ExitReason::Killed;
+            // Whoever waits for a start is told that it failed, and does not ask on and on.
+            let failed = Event::InitFailed(killed.clone(), Ruling::Free);
+            let stop = Event::Stop { reason: killed.clone(), brutal: true };
+            for event in [failed, stop] {
+                let (_, effects) = self.cell.apply(event);
+                self.cell.carry_out(effects);
+            }
+            let _ = end(&self.cell, &killed);
         }
     }
 }
 
-async fn run<O: Owner>(cell: Arc<Cell<O>>) {
-    let mut life = Life { cell, over: false };
+async fn run<O: Owner>(mut life: Life<O>) {
     let mut again = false;
     loop {
         let reason = incarnate(&life.cell, again).await;
