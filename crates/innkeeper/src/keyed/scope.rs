@@ -13,6 +13,7 @@ use crate::child_spec::{ChildSpec, RestartBudget};
 use crate::clock;
 use crate::error::GetError;
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
@@ -278,7 +279,9 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     type Process = P;
 
     fn name(&self) -> String {
-        format!("{} {:?}", self.shared.name, self.key)
+        // The key's own code: a panic in it is not to cost more than the name.
+        contained(|| format!("{} {:?}", self.shared.name, self.key))
+            .unwrap_or_else(|_| format!("{} (a key that panics)", self.shared.name))
     }
 
     fn spec(&self) -> &ChildSpec {
@@ -318,8 +321,17 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     }
 
     fn observe(&self, incarnation: Incarnation, what: What) {
-        let shared = &self.shared;
-        shared.tally.count(&what);
+        self.shared.tally.count(&what);
+        // The key's own code: a panic in it costs the event, and not the process.
+        if contained(|| self.tell(incarnation, what)).is_err() {
+            tracing::error!(scope = self.shared.name, %incarnation, "the code of a key panicked");
+        }
+    }
+}
+
+impl<K: Key, P: Process> KeyedOwner<K, P> {
+    /// Tells the log and the subscribers what happened.
+    fn tell(&self, incarnation: Incarnation, what: What) {
         match &what {
             What::Restarting { reason, .. } if reason.is_abnormal() => {
                 tracing::warn!(key = ?self.key, %incarnation, %reason, "process crashed, restarting");
@@ -332,10 +344,11 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
             }
             _ => {}
         }
-        if shared.events.receiver_count() > 0 {
+        let events = &self.shared.events;
+        if events.receiver_count() > 0 {
             let event = Event { key: self.key.clone(), incarnation, what };
             // Nobody left to hear it is no failure.
-            let _ = shared.events.send(event);
+            let _ = events.send(event);
         }
     }
 }
