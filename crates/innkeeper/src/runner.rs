@@ -124,9 +124,9 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
     let mut ctx = Context::new(cell.clone(), incarnation);
     cell.owner.observe(incarnation, What::Starting { again });
     let started = {
-        let args = cell.owner.args();
-        // Boxed, so that a large init does not size the task for the rest of its life.
-        let init = Box::pin(async { O::Process::init(&args, &mut ctx).await });
+        // Boxed, so that a large init does not size the task for the rest of its life. The arguments
+        // too are made by user code, which belongs to the start.
+        let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
         guarded(cell, Limit::Init, init).await
     };
     let failure = match started {
