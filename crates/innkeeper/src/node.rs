@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::SetOnce;
 
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::observe::ProcessInfo;
@@ -97,7 +98,8 @@ impl Watcher {
                     who.notify(incarnation, Notice::LinkExit(exit));
                 }
             }
-            Watcher::Hook { tell, .. } => tell(reason),
+            // What a hook lets go of may be user data, whose drop may panic: others are to be told.
+            Watcher::Hook { tell, .. } => drop(contained(|| tell(reason))),
         }
     }
 }

@@ -158,11 +158,13 @@ impl<K: Key, P: Process> Scope<K, P> {
             make,
         );
         match entered {
-            Ok(Entered::New(cell)) => {
+            Ok(Entered::New(cell, replaced)) => {
                 let asked = cell.ask();
                 if let Some(spawner) = shared.spawner.get() {
                     runner::spawn(spawner, cell.clone());
                 }
+                // Only now: the drop of a key may panic.
+                drop(replaced);
                 Ok(Found::Cell { cell, asked, mine: true })
             }
             Ok(Entered::Existing(cell)) => {
