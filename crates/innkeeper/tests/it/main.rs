@@ -5,6 +5,7 @@ mod support;
 
 mod calls;
 mod keyed;
+mod keys;
 mod otp_holes;
 mod process_macro;
 mod registry;
