@@ -222,12 +222,12 @@ impl<O: Owner> Cell<O> {
 
     /// Tells the process to end for good.
     pub(crate) fn stop(&self, reason: ExitReason) -> Stopping {
-        let brutal = self.owner.spec().shutdown == Shutdown::BrutalKill;
+        let shutdown = self.owner.spec().shutdown;
         let mut core = self.core.lock();
         if core.slot.ask(clock::now()) == Ask::Vacant && core.slot.state().is_none() {
             return Stopping::NotFound;
         }
-        let step = core.slot.apply(Event::Stop { reason, brutal }, clock::now());
+        let step = core.slot.apply(Event::Stop { reason, shutdown }, clock::now());
         let next = step.next.clone();
         let effects = self.note(&mut core, step);
         let stopping = match next {

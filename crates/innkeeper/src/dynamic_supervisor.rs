@@ -102,12 +102,20 @@ impl DynamicSupervisor {
         let child = ProcessChild::<P>::new(String::new(), args, spec, parent);
         let row: Arc<dyn Child> = child.clone();
         let (hash, max) = (row.hash(), self.pool.max_children);
-        let entered = self.pool.table.enter(hash, max, |_| false, |_| false, || Ok(row.clone()));
+        let mut launch = None;
+        let make = || {
+            // In the same step as it is put in: whoever ends all children finds a process to end.
+            launch = Some(row.clone().prepare());
+            Ok(row.clone())
+        };
+        let entered = self.pool.table.enter(hash, max, |_| false, |_| false, make);
         entered.map_err(|refused| match refused {
             Refused::Closed => StartChildError::ShuttingDown,
             Refused::Full => StartChildError::MaxChildren { max },
         })?;
-        row.launch(&Spawner::current()).await.map_err(StartChildError::Failed)?;
+        if let Some(launch) = launch {
+            launch(&Spawner::current()).await.map_err(StartChildError::Failed)?;
+        }
         child.process().ok_or(StartChildError::Failed(GetError::ShuttingDown))
     }
 

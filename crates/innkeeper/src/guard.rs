@@ -22,8 +22,8 @@ pub(crate) enum Interrupt {
 /// By when user code has to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
-    /// The start timeout of the child spec.
-    Init,
+    /// The start timeout of the child spec; also for an `init` that is told to stop meanwhile.
+    Init(Moment),
     /// None, until a stop is ordered.
     Handler,
     /// This one, or that of an ordered stop if it is earlier.
@@ -108,7 +108,7 @@ fn is_late<O: Owner>(
         stop.then(|| cell.orders().deadline).flatten()
     };
     let deadline = match limit {
-        Limit::Init => cell.init_deadline(),
+        Limit::Init(deadline) => Some(deadline),
         Limit::Handler => ordered(),
         Limit::Terminate(limit) => match (limit, ordered()) {
             (Some(limit), Some(ordered)) => Some(limit.min(ordered)),

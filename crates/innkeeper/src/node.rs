@@ -45,6 +45,9 @@ pub(crate) trait Node: Send + Sync {
     /// Tells `which` to exit, if it has not ended. What follows is for its restart rule to say.
     fn exit(&self, which: Incarnation, signal: Signal);
 
+    /// Whether it is ordered to stop. An order wakes the task of the process.
+    fn is_told_to_stop(&self) -> bool;
+
     /// Whether `which` handles messages now.
     fn is_live(&self, which: Incarnation) -> bool;
 

@@ -45,7 +45,7 @@ impl<O: Owner> Drop for Life<O> {
             let killed = ExitReason::Killed;
             // Whoever waits for a start is told that it failed, and does not ask on and on.
             let failed = Event::InitFailed(killed.clone(), Ruling::Free);
-            let stop = Event::Stop { reason: killed.clone(), brutal: true };
+            let stop = Event::Stop { reason: killed.clone(), shutdown: Shutdown::BrutalKill };
             for event in [failed, stop] {
                 let (_, effects) = self.cell.apply(event);
                 self.cell.carry_out(effects);
@@ -123,11 +123,12 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
     let began = clock::now();
     let mut ctx = Context::new(cell.clone(), incarnation);
     cell.owner.observe(incarnation, What::Starting { again });
+    let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
         // Boxed, so that a large init does not size the task for the rest of its life. The arguments
         // too are made by user code, which belongs to the start.
         let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
-        guarded(cell, Limit::Init, init).await
+        guarded(cell, Limit::Init(deadline), init).await
     };
     let failure = match started {
         Ok(Ok(state)) => {

@@ -19,7 +19,7 @@ use crate::observe::ProcessInfo;
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
 use crate::solo::{self, Solo};
-use crate::supervisor::child::{Child, Parent, ProcessChild, started};
+use crate::supervisor::child::{Child, Parent, ProcessChild};
 use crate::supervisor::closing::Closing;
 use crate::supervisor::tree::{Group, Tree};
 
@@ -203,8 +203,8 @@ impl Supervisor {
 
     /// Starts a child that is set up already.
     pub(crate) async fn add(&self, child: Arc<dyn Child>) -> Result<(), StartChildError> {
-        let spawner = self.group.enter(child.clone())?;
-        child.launch(&spawner).await.map_err(StartChildError::Failed)
+        let (launch, spawner) = self.group.enter(child)?;
+        launch(&spawner).await.map_err(StartChildError::Failed)
     }
 
     /// What the children of this supervisor call their parent.
@@ -251,12 +251,15 @@ impl SupervisorBuilder {
     /// [`StartChildError::AlreadyPresent`] if two children have the same id;
     /// [`StartChildError::Failed`] if a child did not start: those before it were ended again.
     ///
+    /// # Cancel safety
+    /// When the future is dropped before it is done, what was started is ended again.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<Supervisor, StartChildError> {
         let group = self.group(Arc::new(Closing::default()))?;
-        let (root, asked) = solo::launch::<Tree>(group.clone(), SPEC);
-        started(&root, asked).await.map_err(StartChildError::Failed)?;
+        let started = solo::launch::<Tree>(group.clone(), SPEC).await;
+        let (root, _) = started.map_err(StartChildError::Failed)?;
         Ok(Supervisor { group, root: Some(root) })
     }
 

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use tokio::sync::SetOnce;
 
 use super::{Cell, Effects, MessageOf, Orders};
-use crate::clock::Moment;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
@@ -103,11 +102,6 @@ impl<O: Owner> Cell<O> {
     /// Whether a ruling on an exit now would make a difference.
     pub(crate) fn awaits_ruling(&self) -> bool {
         self.core.lock().slot.awaits_ruling()
-    }
-
-    /// When the running `init` is to be done.
-    pub(crate) fn init_deadline(&self) -> Option<Moment> {
-        self.start_deadline(&self.core.lock())
     }
 
     /// Closes the mailbox if nothing waits in it; in the same instant no message is accepted any

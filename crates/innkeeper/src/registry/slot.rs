@@ -27,7 +27,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::child_spec::{Restart, RestartBudget};
+use crate::child_spec::{Restart, RestartBudget, Shutdown};
 use crate::clock::Moment;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -89,8 +89,8 @@ pub(crate) enum Event<'a> {
     Exited(ExitReason, Ruling<'a>),
     /// The process wants to go and nothing waits in its mailbox.
     Idle,
-    /// Somebody wants it gone; `brutal` without `terminate`.
-    Stop { reason: ExitReason, brutal: bool },
+    /// Somebody wants it gone; how is for its child spec to say.
+    Stop { reason: ExitReason, shutdown: Shutdown },
     /// The state is dropped and every task of the incarnation has ended.
     Ended,
     /// The wait before this next incarnation is over.
@@ -322,7 +322,7 @@ impl Slot {
             Event::StartDeadline(ruling) => self.start_deadline(ruling, now),
             Event::Exited(reason, ruling) => self.exited(reason, ruling, now),
             Event::Idle => self.idle(now),
-            Event::Stop { reason, brutal } => self.stop(reason, brutal, now),
+            Event::Stop { reason, shutdown } => self.stop(reason, shutdown, now),
             Event::Ended => self.ended(now),
             Event::BackoffOver(incarnation) => self.backoff_over(incarnation, now),
         }
@@ -380,10 +380,12 @@ impl Slot {
         self.end(Then::Free, now)
     }
 
-    fn stop(&mut self, reason: ExitReason, brutal: bool, now: Moment) -> Step {
+    fn stop(&mut self, reason: ExitReason, shutdown: Shutdown, now: Moment) -> Step {
+        let brutal = shutdown == Shutdown::BrutalKill;
         let signal = match self.phase {
-            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
-            Phase::Starting { .. } => Signal::Kill(reason),
+            // An init is torn down, not waited for: it may hang, and nothing depends on it yet. Save
+            // where the spec says that the process is never killed: a supervisor has children.
+            Phase::Starting { .. } if shutdown != Shutdown::Infinity => Signal::Kill(reason),
             _ if brutal => Signal::Kill(ExitReason::Killed),
             _ => Signal::Stop(reason),
         };

@@ -22,6 +22,9 @@ use crate::seam::{Mutex, Spawner};
 /// A future of a child, whatever its type.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// Has the process of a child run; what is returned waits for the outcome of its start.
+pub(crate) type Launch = Box<dyn FnOnce(&Spawner) -> Pending<Result<(), GetError>> + Send>;
+
 /// What a child needs of its supervisor.
 pub(crate) trait Parent: Send + Sync {
     /// What follows the exit of a child that is to be restarted: a restart, unless there were too
@@ -39,8 +42,8 @@ pub(crate) trait Child: Send + Sync {
 
     fn id(&self) -> &str;
 
-    /// Begins to start it; what is returned waits for the outcome.
-    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>>;
+    /// Makes its process, which does not run yet. From now on a stop finds it.
+    fn prepare(self: Arc<Self>) -> Launch;
 
     /// Tells it to end for good; what is returned waits until it has ended or is past helping.
     fn stop(&self) -> Pending<()>;
@@ -97,20 +100,21 @@ impl<P: Process> Child for ProcessChild<P> {
         &self.id
     }
 
-    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>> {
-        let cell = Cell::new(Supervised(self.clone()));
-        let asked = cell.ask();
-        {
-            let mut current = self.cell.lock();
-            if current.is_some() {
-                // Its code is stuck: it was told to end and has not.
-                let reason = ExitReason::failed("its last incarnation has not ended");
-                return Box::pin(async { Err(GetError::InitFailed(reason)) });
-            }
-            *current = Some(cell.clone());
+    fn prepare(self: Arc<Self>) -> Launch {
+        let mut current = self.cell.lock();
+        if current.is_some() {
+            // Its code is stuck: it was told to end and has not.
+            let reason = ExitReason::failed("its last incarnation has not ended");
+            return Box::new(|_| Box::pin(async { Err(GetError::InitFailed(reason)) }));
         }
-        runner::spawn(spawner, cell.clone());
-        Box::pin(async move { started(&cell, asked).await.map(drop) })
+        let cell = Cell::new(Supervised(self.clone()));
+        *current = Some(cell.clone());
+        // Asked before it runs: afterwards a start that failed would be nowhere to be seen.
+        let asked = cell.ask();
+        Box::new(move |spawner| {
+            runner::spawn(spawner, cell.clone());
+            Box::pin(async move { started(&cell, asked).await.map(drop) })
+        })
     }
 
     fn stop(&self) -> Pending<()> {

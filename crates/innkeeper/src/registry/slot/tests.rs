@@ -56,7 +56,8 @@ fn restart() -> Ruling<'static> {
 }
 
 fn stop(brutal: bool) -> Event<'static> {
-    Event::Stop { reason: ExitReason::Shutdown, brutal }
+    let shutdown = if brutal { Shutdown::BrutalKill } else { Shutdown::Timeout(PARK) };
+    Event::Stop { reason: ExitReason::Shutdown, shutdown }
 }
 
 /// A slot at that place since second 10; its incarnation is 1, or 2 after a restart.
@@ -489,6 +490,18 @@ fn a_stop_tears_an_init_down_asks_a_live_process_and_kills_where_it_is_brutal() 
     }
 }
 
+/// P13: a supervisor that is starting has children to end; so has whatever is never to be killed.
+#[test]
+fn an_init_that_is_never_to_be_killed_is_asked_to_end_like_everything_else() {
+    for place in EVERYWHERE {
+        let patient = Event::Stop { reason: ExitReason::Shutdown, shutdown: Shutdown::Infinity };
+        let signal = slot(place).apply(patient, at(20)).signal;
+        assert!(!matches!(signal, Some(Signal::Kill(_))), "{place:?}");
+        let told = !matches!(place, At::EndingFree | At::Parked | At::Free);
+        assert_eq!(signal.is_some(), told, "{place:?}");
+    }
+}
+
 /// P7: waiting messages are handed back when they are sure not to be handled.
 #[test]
 fn a_stop_hands_waiting_messages_back_at_once() {
@@ -590,6 +603,7 @@ struct World {
     flight: bool,
     mail: u32,
     stopped: bool,
+    /// When it was ruled that a restart follows.
     restarts: Vec<Moment>,
 }
 
@@ -616,7 +630,11 @@ impl World {
         let event = event(Ruling::Own { policy: &policy, group: true });
         let ended = matches!(event, Event::Ended);
         let over = matches!(event, Event::BackoffOver(_));
+        let restarts = self.slot.restarts();
         let step = self.slot.apply(event, self.now);
+        if self.slot.restarts() > restarts {
+            self.restarts.push(self.now);
+        }
         if was_free {
             assert_eq!(step, Step::default(), "a free slot does nothing any more");
         }
@@ -675,10 +693,7 @@ impl World {
                 let next = self.apply(|_| Event::Ended);
                 assert!(next.is_some(), "an end says what follows");
                 self.doing = match next {
-                    Some(Next::Restart { .. }) => {
-                        self.restarts.push(self.now);
-                        Doing::Backoff
-                    }
+                    Some(Next::Restart { .. }) => Doing::Backoff,
                     _ => Doing::Nothing,
                 };
             }
