@@ -4,6 +4,7 @@
 mod support;
 
 mod calls;
+mod cancel;
 mod keyed;
 mod keys;
 mod otp_holes;

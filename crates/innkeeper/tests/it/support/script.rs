@@ -15,9 +15,8 @@ type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) type Act =
     Box<dyn for<'a> FnOnce(&'a mut Script, &'a mut Context<Script>) -> Later<'a, ()> + Send>;
 
-type Init = dyn for<'a> Fn(&'a mut Context<Script>) -> Later<'a, Result<(), StartError>>
-    + Send
-    + Sync;
+type Init =
+    dyn for<'a> Fn(&'a mut Context<Script>) -> Later<'a, Result<(), StartError>> + Send + Sync;
 
 /// What a script hears, in the order it does.
 #[derive(Clone, Debug, PartialEq)]
