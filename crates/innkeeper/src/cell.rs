@@ -178,7 +178,7 @@ impl<O: Owner> Cell<O> {
             self.start_deadline(&core).is_some_and(|deadline| deadline <= clock::now())
         };
         if late {
-            let ruling = self.owner.ruling(&ExitReason::StartTimeout);
+            let ruling = self.ruling(&ExitReason::StartTimeout);
             let (_, effects) = self.apply(Event::StartDeadline(ruling));
             self.carry_out(effects);
         }

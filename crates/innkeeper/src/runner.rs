@@ -161,7 +161,7 @@ fn not_started<O: Owner>(
 ) {
     let event = match failure {
         None => Event::Declined,
-        Some(reason) => Event::InitFailed(reason.clone(), ruling(cell, reason)),
+        Some(reason) => Event::InitFailed(reason.clone(), cell.ruling(reason)),
     };
     let (_, effects) = cell.apply(event);
     cell.carry_out(effects);
@@ -172,11 +172,6 @@ fn not_started<O: Owner>(
         }
         Some(_) => {}
     }
-}
-
-/// Asks for a ruling only where it makes a difference: it counts against a budget.
-fn ruling<'a, O: Owner>(cell: &'a Cell<O>, reason: &ExitReason) -> Ruling<'a> {
-    if cell.awaits_ruling() { cell.owner.ruling(reason) } else { Ruling::Free }
 }
 
 /// How the messages of a live incarnation came to an end.
@@ -195,7 +190,7 @@ async fn live<O: Owner>(
 ) -> ExitReason {
     let end = serve(cell, &mut state, ctx).await;
     let (End::Terminate(reason) | End::Dead(reason)) = &end;
-    let (_, effects) = cell.apply(Event::Exited(reason.clone(), ruling(cell, reason)));
+    let (_, effects) = cell.apply(Event::Exited(reason.clone(), cell.ruling(reason)));
     cell.carry_out(effects);
     let mut reason = match end {
         End::Dead(reason) => reason,

@@ -12,7 +12,7 @@ use crate::mailbox::Envelope;
 use crate::node::{Notice, Watcher};
 use crate::owner::Owner;
 use crate::process::Message;
-use crate::registry::slot::{Event, Next};
+use crate::registry::slot::{Event, Next, Ruling};
 use crate::seam::atomic::Ordering;
 
 /// A stop is ordered.
@@ -99,9 +99,11 @@ impl<O: Owner> Cell<O> {
             .map_or_else(Orders::default, |extras| extras.orders.clone())
     }
 
-    /// Whether a ruling on an exit now would make a difference.
-    pub(crate) fn awaits_ruling(&self) -> bool {
-        self.core.lock().slot.awaits_ruling()
+    /// What follows an exit now. Its owner is asked only where that makes a difference: the answer
+    /// counts against a budget.
+    pub(crate) fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+        let awaited = self.core.lock().slot.awaits_ruling();
+        if awaited { self.owner.ruling(reason) } else { Ruling::Free }
     }
 
     /// Closes the mailbox if nothing waits in it; in the same instant no message is accepted any

@@ -299,7 +299,7 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
         let group = match &self.shared.group {
-            Some((intensity, budget)) if reason.is_abnormal() => {
+            Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
                 let now = clock::now();
                 intensity.lock().allow(now, budget.max(), budget.window()).is_some()
             }

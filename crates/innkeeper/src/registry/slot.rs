@@ -264,9 +264,10 @@ impl Slot {
         matches!(self.phase, Phase::Starting { .. })
     }
 
-    /// Whether the present incarnation runs user code, so that its exit is still to be ruled on.
+    /// Whether the exit of the present incarnation is still to be ruled on. Not that of a first
+    /// start: it is not restarted, so it costs nobody's budget.
     pub(crate) fn awaits_ruling(&self) -> bool {
-        matches!(self.phase, Phase::Starting { .. } | Phase::Live)
+        matches!(self.phase, Phase::Starting { again: true } | Phase::Live)
     }
 
     /// Whether nothing of the present incarnation is left.
@@ -289,7 +290,8 @@ impl Slot {
     /// Whether a message for one incarnation may wait in the mailbox. While it starts, only the
     /// process itself has its address.
     pub(crate) fn takes_mail_for(&self, incarnation: Incarnation) -> bool {
-        self.incarnation == incarnation && self.awaits_ruling()
+        let runs = matches!(self.phase, Phase::Starting { .. } | Phase::Live);
+        self.incarnation == incarnation && runs
     }
 
     /// Whether a message for the key, whatever the incarnation, may wait in the mailbox.
@@ -480,12 +482,7 @@ impl Slot {
     }
 
     fn rule(&mut self, reason: &ExitReason, policy: &Policy, group: bool, now: Moment) -> Then {
-        let wanted = match policy.restart {
-            Restart::Permanent => true,
-            Restart::Transient => reason.is_abnormal(),
-            Restart::Temporary => false,
-        };
-        if !wanted {
+        if !policy.restart.follows(reason) {
             return Then::Free;
         }
         let budget = &policy.budget;

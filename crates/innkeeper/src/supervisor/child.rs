@@ -196,13 +196,8 @@ impl<P: Process> Owner for Supervised<P> {
     }
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
-        let wanted = match self.0.spec.restart {
-            Restart::Permanent => true,
-            Restart::Transient => reason.is_abnormal(),
-            Restart::Temporary => false,
-        };
         match self.0.parent.upgrade() {
-            Some(parent) if wanted => parent.ruling(&self.0.id, reason),
+            Some(parent) if self.0.spec.restart.follows(reason) => parent.ruling(&self.0.id, reason),
             Some(_) | None => Ruling::Free,
         }
     }

@@ -4,6 +4,7 @@ mod script;
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub(crate) struct Gate(Arc<GateInner>);
 struct GateInner {
     here: Notify,
     go: Notify,
-    open: std::sync::atomic::AtomicBool,
+    open: AtomicBool,
 }
 
 impl Gate {
@@ -73,7 +74,7 @@ impl Gate {
 
     /// Lets all go on, those who come later too.
     pub(crate) fn open(&self) {
-        self.0.open.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.open.store(true, Ordering::SeqCst);
         self.0.go.notify_waiters();
     }
 
@@ -82,7 +83,7 @@ impl Gate {
         tokio::pin!(go);
         go.as_mut().enable();
         self.0.here.notify_one();
-        if !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+        if !self.0.open.load(Ordering::SeqCst) {
             go.await;
         }
     }
@@ -90,7 +91,7 @@ impl Gate {
     /// Holds the thread: for code that never yields.
     pub(crate) fn block(&self) {
         self.0.here.notify_one();
-        while !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+        while !self.0.open.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -215,6 +216,24 @@ pub(crate) enum Say {
     Task(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Answers without ever replying.
     Forget,
+    /// Counts that it was handled; answers nothing.
+    Tally(Arc<AtomicU64>),
+    /// Calls the first of these keys with the others; answers the most telling outcome of all, as
+    /// `CallKey`.
+    Chain(Vec<Key>),
+    /// Stops every key there is; answers how many.
+    StopAll,
+}
+
+/// Whether a wait was refused as a cycle (0), worked (1), or neither (2).
+fn verdict<T>(outcome: Result<T, innkeeper::CallError<Say>>) -> u64 {
+    match outcome {
+        Ok(_) => 1,
+        Err(innkeeper::CallError::NotDelivered {
+            why: innkeeper::NotDelivered::Cycle(_), ..
+        }) => 0,
+        Err(_) => 2,
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -283,14 +302,7 @@ impl Process for Room {
             Say::CallKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
                 let outcome = rooms.via(&other).call(Say::Add(1)).await;
-                reply.send(Said::Number(match outcome {
-                    Ok(_) => 1,
-                    Err(innkeeper::CallError::NotDelivered {
-                        why: innkeeper::NotDelivered::Cycle(_),
-                        ..
-                    }) => 0,
-                    Err(_) => 2,
-                }));
+                reply.send(Said::Number(verdict(outcome)));
             }
             Say::StopKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
@@ -313,6 +325,24 @@ impl Process for Room {
                 reply.send(Said::Number(0));
             }
             Say::Forget => drop(reply),
+            Say::Tally(count) => {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            Say::Chain(keys) => {
+                let Some((next, rest)) = keys.split_first() else {
+                    return reply.send(Said::Number(1));
+                };
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                let outcome = rooms.via(next).call(Say::Chain(rest.to_vec())).await;
+                reply.send(match outcome {
+                    Ok(said) => said,
+                    other => Said::Number(verdict(other)),
+                });
+            }
+            Say::StopAll => {
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                reply.send(Said::Number(rooms.stop_all().await as u64));
+            }
         }
     }
 

@@ -202,6 +202,13 @@ fn mail_for_an_incarnation_is_taken_only_while_that_one_runs() {
     assert_eq!(taken, [true, true, true, true, false, false, false, false, false, false]);
 }
 
+/// P8: a ruling counts against a budget, so it is asked for only where a restart may follow.
+#[test]
+fn an_exit_is_ruled_on_after_a_first_start_and_before_an_end() {
+    let ruled = EVERYWHERE.map(|place| slot(place).awaits_ruling());
+    assert_eq!(ruled, [false, true, true, true, false, false, false, false, false, false]);
+}
+
 /// P1: what nothing is left of is told from what may still exist.
 #[test]
 fn an_incarnation_has_ended_exactly_where_nothing_of_it_is_left() {
