@@ -57,7 +57,7 @@ struct Core<M: Message> {
     inbox: Inbox<M>,
     /// Wakes the runner. There whenever the runner is pending.
     waker: Option<Waker>,
-    /// The runner waits for a message, not for user code.
+    /// The runner waits for a message, not for user code, and has not been woken.
     idle: bool,
     flight: Option<Arc<Flight>>,
     /// What few processes need.
@@ -213,7 +213,9 @@ impl<O: Owner> Cell<O> {
         let Some(incarnation) = self.live() else {
             return;
         };
-        let quiet = self.quiet.load(Ordering::Relaxed).saturating_add(1);
+        // In the midst of something it is not idle, however long that takes.
+        let waits = self.core.lock().idle;
+        let quiet = if waits { self.quiet.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
         self.quiet.store(if quiet > passes { 0 } else { quiet }, Ordering::Relaxed);
         if quiet > passes {
             self.notify(incarnation, Notice::Idle);
@@ -285,6 +287,7 @@ impl<O: Owner> Cell<O> {
 
     fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
         self.signal.fetch_or(bit, Ordering::Release);
+        core.idle = false;
         core.waker.take()
     }
 
