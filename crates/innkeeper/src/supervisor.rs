@@ -152,16 +152,12 @@ impl Supervisor {
     /// known, unless it is temporary.
     ///
     /// # Errors
-    /// [`StopError::NotFound`], or [`StopError::StillStopping`] if its code is stuck.
+    /// [`StopError::NotFound`]; [`StopError::StillStopping`] if its code is stuck;
+    /// [`StopError::Cycle`] for a child that would wait for its own end.
     pub async fn terminate_child(&self, id: &str) -> Result<(), StopError> {
-        let children = self.group.children();
-        let child = children.iter().find(|child| child.id() == id).ok_or(StopError::NotFound)?;
-        let began = clock::now();
-        child.stop().await;
-        match child.info() {
-            None => Ok(()),
-            Some(_) => Err(StopError::StillStopping { age: clock::now().since(began) }),
-        }
+        let mut children = self.group.children().into_iter();
+        let child = children.find(|child| child.id() == id).ok_or(StopError::NotFound)?;
+        child::terminate(child).await
     }
 
     /// The children, in the order of their first start, with their ids; without a process those

@@ -27,6 +27,7 @@ use crate::runner;
 use crate::seam::{Mutex, Spawner, yield_now};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::intensity::Intensity;
+use crate::wait_for;
 
 pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
 
@@ -229,11 +230,15 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     pub(crate) async fn stop_all(&self) -> usize {
-        let mut ends = Vec::new();
+        let (mut told, mut ends) = (0, Vec::new());
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
                 if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
-                    ends.push(flight);
+                    told += 1;
+                    // Whoever is one of them, or is waited for by one, cannot wait for that one.
+                    if wait_for::wait_for(&*cell).is_ok() {
+                        ends.push(flight);
+                    }
                 }
             }
             yield_now().await;
@@ -241,7 +246,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         for end in &ends {
             end.wait().await;
         }
-        ends.len()
+        told
     }
 
     pub(crate) fn describe(&self, cell: &KeyedCell<K, P>) -> ProcessInfo {
