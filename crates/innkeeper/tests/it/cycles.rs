@@ -302,7 +302,8 @@ async fn a_task_that_waits_for_its_process_has_its_deadline() {
             let own = ctx.process();
             let (sender, told) = tokio::sync::oneshot::channel();
             ctx.spawn(async move {
-                drop(sender.send(own.call(Order::Beat(1)).timeout(secs(3)).await.is_err()));
+                let refused = own.call(Order::Beat(1)).timeout(secs(3)).await.is_err();
+                sender.send(refused).unwrap();
             });
             assert!(told.await.unwrap());
         })

@@ -85,10 +85,7 @@ async fn a_wait_for_a_restart_ends_at_the_callers_deadline() {
     let lobby = rooms.via(&key);
     let call = lobby.call(Say::Add(1)).timeout(waited).await;
     assert!(
-        matches!(
-            call,
-            Err(innkeeper::CallError::NotDelivered { why: NotDelivered::Timeout, .. })
-        ),
+        matches!(call, Err(innkeeper::CallError::NotDelivered { why: NotDelivered::Timeout, .. })),
         "{call:?}"
     );
     assert_eq!(before.elapsed(), waited * 2);
@@ -373,7 +370,8 @@ async fn a_restart_that_fails_is_tried_again_within_the_budget() {
     let get = soon(rooms.get_or_start(&key)).await;
     assert_eq!(get, Err(GetError::Parked(ExitReason::failed("database down"))));
     assert_eq!(house.census.ever(), 4, "one life, and three tries");
-    let exits: Vec<_> = rooms.info(&key).unwrap().exits.into_iter().map(|exit| exit.reason).collect();
+    let exits: Vec<_> =
+        rooms.info(&key).unwrap().exits.into_iter().map(|exit| exit.reason).collect();
     assert_eq!(exits.len(), innkeeper::limits::EXITS_REMEMBERED);
     assert!(exits.iter().all(|reason| *reason == ExitReason::failed("database down")));
 }
@@ -428,9 +426,11 @@ async fn what_follows_an_exit_is_for_the_restart_rule_to_say() {
         (Say::Panic, true),
     ];
     for (say, abnormal) in exits {
-        for (restart, again) in
-            [(Restart::Permanent, true), (Restart::Transient, abnormal), (Restart::Temporary, false)]
-        {
+        for (restart, again) in [
+            (Restart::Permanent, true),
+            (Restart::Transient, abnormal),
+            (Restart::Temporary, false),
+        ] {
             let house = House::new();
             let spec = ChildSpec::new().restart(restart).shutdown(Shutdown::Infinity);
             let rooms = house.open(house.builder(spec)).await;
