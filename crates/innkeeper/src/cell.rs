@@ -16,7 +16,7 @@ use tokio::sync::SetOnce;
 
 use crate::child_spec::Shutdown;
 use crate::clock::{self, Moment};
-use crate::error::{CallError, GetError, NotDelivered};
+use crate::error::{CallError, NotDelivered};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -117,12 +117,13 @@ pub(crate) enum Stopping {
 impl<O: Owner> Cell<O> {
     /// A cell whose first incarnation is starting; the caller runs it.
     pub(crate) fn new(owner: O) -> Arc<Self> {
+        let keeps_mail = owner.spec().keeps_mail;
         Arc::new(Cell {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
             quiet: AtomicU8::new(0),
             core: Mutex::new(Core {
-                slot: Slot::begin(Incarnation::next(), clock::now()),
+                slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
                 inbox: Inbox::new(),
                 waker: None,
                 idle: false,
@@ -257,7 +258,7 @@ impl<O: Owner> Cell<O> {
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let (returned, why) = match step.hand_back {
             None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(outcome) => (core.inbox.drain(&self.batch), undelivered(outcome)),
+            Some(why) => (core.inbox.drain(&self.batch), why),
         };
         Effects { settle, wake, returned, why }
     }
@@ -340,19 +341,6 @@ impl<O: Owner> Cell<O> {
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
             exposed: extras.and_then(|extras| extras.exposed.clone()),
         }
-    }
-}
-
-/// Why messages are handed back, from what those who wait for the key are told.
-fn undelivered(outcome: Outcome) -> NotDelivered {
-    match outcome {
-        Outcome::Ready(_) | Outcome::Ended => NotDelivered::Stopping,
-        Outcome::Declined => NotDelivered::NoProcess(GetError::Declined),
-        Outcome::Failed(ExitReason::StartTimeout) => {
-            NotDelivered::NoProcess(GetError::StartTimeout)
-        }
-        Outcome::Failed(reason) => NotDelivered::NoProcess(GetError::InitFailed(reason)),
-        Outcome::Parked(reason) => NotDelivered::NoProcess(GetError::Parked(reason)),
     }
 }
 

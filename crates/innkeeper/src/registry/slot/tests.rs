@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::child_spec::{Restart, RestartBudget};
+use crate::error::GetError;
 
 /// Every phase a slot can be in, by a way that leads there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ fn stop(brutal: bool) -> Event<'static> {
 
 /// A slot at that place since second 10; its incarnation is 1, or 2 after a restart.
 fn slot(place: At) -> Slot {
-    let mut slot = Slot::begin(number(1), at(0));
+    let mut slot = Slot::begin(number(1), true, at(0));
     let forever = policy(Restart::Permanent, 100);
     let never = policy(Restart::Permanent, 0);
     let again = |slot: &mut Slot| {
@@ -270,7 +272,7 @@ fn a_declined_start_frees_the_key_and_says_so_at_the_end() {
     for place in [At::Starting, At::StartingAgain] {
         let mut slot = slot(place);
         let step = slot.apply(Event::Declined, at(20));
-        let hand_back = Some(Outcome::Declined);
+        let hand_back = Some(NotDelivered::NoProcess(GetError::Declined));
         assert_eq!(step, Step { hand_back, ..Step::default() });
         let step = slot.apply(Event::Ended, at(21));
         let settle = settled(Outcome::Declined);
@@ -286,7 +288,7 @@ fn a_failed_first_start_frees_the_key_whatever_the_restart_rule_says() {
     for ruling in [restart(), Ruling::Free, Ruling::Own { policy: &own, group: true }] {
         let mut slot = slot(At::Starting);
         let step = slot.apply(Event::InitFailed(crash(), ruling), at(20));
-        let hand_back = Some(Outcome::Failed(crash()));
+        let hand_back = Some(NotDelivered::NoProcess(GetError::InitFailed(crash())));
         assert_eq!(step, Step { hand_back, ..Step::default() });
         assert_eq!(slot.state(), Some(State::Stopping));
         let step = slot.apply(Event::Ended, at(21));
@@ -312,7 +314,8 @@ fn at_the_start_deadline_all_are_told_and_the_key_stays_taken_until_the_end() {
     let step = slot.apply(Event::StartDeadline(Ruling::Free), at(20));
     let failed = Outcome::Failed(ExitReason::StartTimeout);
     let signal = Some(Signal::Kill(ExitReason::StartTimeout));
-    let told = Step { settle: Some(failed.clone()), signal, hand_back: Some(failed), next: None };
+    let hand_back = Some(NotDelivered::NoProcess(GetError::StartTimeout));
+    let told = Step { settle: Some(failed), signal, hand_back, next: None };
     assert_eq!(step, told);
     assert_eq!((slot.state(), slot.ask(at(20))), (Some(State::Stopping), Ask::WaitForEnd));
     // The late init reports when it is gone, and changes nothing by that.
@@ -357,6 +360,17 @@ fn a_crash_that_is_restarted_settles_nothing_and_hands_nothing_back() {
         assert_eq!(slot.exits(), [Exit { incarnation: number(1), reason: crash() }]);
         assert_eq!(slot.reason_of(number(1)), crash());
     }
+}
+
+/// P9: a process may opt out of what waited at its crash, and of nothing else.
+#[test]
+fn a_slot_that_keeps_no_mail_hands_it_back_at_a_crash_and_takes_more_after_it() {
+    let mut slot = Slot::begin(number(1), false, at(0));
+    slot.apply(Event::Ready, at(1));
+    let step = slot.apply(Event::Exited(crash(), restart()), at(2));
+    assert_eq!(step, Step { hand_back: Some(NotDelivered::Ended), ..Step::default() });
+    assert!(slot.takes_mail_by_key());
+    assert!(matches!(slot.apply(Event::Ended, at(3)).next, Some(Next::Restart { .. })));
 }
 
 /// P8: the restart rules of OTP.
@@ -405,7 +419,8 @@ fn a_key_over_its_budget_is_parked_with_its_last_reason() {
     let last = ExitReason::failed("the last straw");
     let ruling = Ruling::Own { policy: &own, group: true };
     let step = slot.apply(Event::Exited(last.clone(), ruling), at(10));
-    assert_eq!(step.hand_back, Some(Outcome::Parked(last.clone())));
+    let parked = NotDelivered::NoProcess(GetError::Parked(last.clone()));
+    assert_eq!(step.hand_back, Some(parked));
     let step = slot.apply(Event::Ended, at(11));
     assert_eq!(step.settle, settled(Outcome::Parked(last.clone())));
     assert_eq!(step.next, Some(Next::Park));
@@ -445,7 +460,7 @@ fn without_the_leave_of_the_group_a_crashed_key_is_parked_at_its_first_crash() {
 fn an_idle_process_ends_for_good_and_its_exit_is_not_ruled_on_again() {
     let own = policy(Restart::Permanent, 3);
     let mut slot = slot(At::Live);
-    assert_eq!(slot.apply(Event::Idle, at(20)).hand_back, Some(Outcome::Ended));
+    assert_eq!(slot.apply(Event::Idle, at(20)).hand_back, Some(NotDelivered::Stopping));
     assert!(!slot.takes_mail_by_key());
     let ruling = Ruling::Own { policy: &own, group: true };
     assert_eq!(slot.apply(Event::Exited(ExitReason::Idle, ruling), at(21)), Step::default());
@@ -514,7 +529,7 @@ fn an_init_that_is_never_to_be_killed_is_asked_to_end_like_everything_else() {
 fn a_stop_hands_waiting_messages_back_at_once() {
     for place in [At::Starting, At::StartingAgain, At::Live, At::EndingRestart, At::Backoff] {
         let step = slot(place).apply(stop(false), at(20));
-        assert_eq!(step.hand_back, Some(Outcome::Ended), "{place:?}");
+        assert_eq!(step.hand_back, Some(NotDelivered::Stopping), "{place:?}");
     }
 }
 
@@ -617,7 +632,7 @@ struct World {
 impl World {
     fn new(policy: Policy) -> World {
         World {
-            slot: Slot::begin(number(1), at(100)),
+            slot: Slot::begin(number(1), true, at(100)),
             policy,
             now: at(100),
             doing: Doing::Init,
