@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use crate::call::ReplyTo;
@@ -237,7 +237,9 @@ async fn serve<O: Owner>(
             }
             Some(Wish::StopIfIdle) | None => {}
         }
-        let done = match next(cell, ctx).await {
+        // At the start of a turn: a process that never runs out of messages is to hear them too.
+        let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
+        let done = match next(cell, ctx, extras_first).await {
             Err(end) => return end,
             Ok(Work::Orders) => {
                 let orders = cell.orders();
@@ -272,25 +274,41 @@ async fn serve<O: Owner>(
     }
 }
 
-/// The next thing to do: what waits in the cell, then what timers and tasks bring.
+/// The next thing to do: what waits in the cell, then what timers and tasks bring; or the other way
+/// round.
 async fn next<O: Owner>(
     cell: &Cell<O>,
     ctx: &mut Context<O::Process>,
+    extras_first: bool,
 ) -> Result<Work<MessageOf<O>>, End> {
     poll_fn(|cx| {
-        if let Poll::Ready(work) = cell.poll_work(cx) {
-            return Poll::Ready(Ok(work));
-        }
-        // A timer that repeats makes its message by user code.
-        match contained(|| ctx.poll_extras(cx)) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(message))) => {
-                Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
+        if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
+            let extra = poll_extras(ctx, cx);
+            if extra.is_ready() {
+                return extra;
             }
-            Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
+        }
+        match cell.poll_work(cx) {
+            Poll::Ready(work) => Poll::Ready(Ok(work)),
+            Poll::Pending => poll_extras(ctx, cx),
         }
     })
     .await
+}
+
+/// What timers and tasks bring.
+fn poll_extras<P: Process>(
+    ctx: &mut Context<P>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<Work<P::Message>, End>> {
+    // A timer that repeats makes its message by user code.
+    match contained(|| ctx.poll_extras(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Ok(message))) => {
+            Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
+        }
+        Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
+    }
 }
 
 /// Hears a notice of the runtime.
