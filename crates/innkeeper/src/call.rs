@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{self, Alarm};
 use crate::error::{CallError, CastError, NotDelivered, Unknown};
+use crate::guard::is_cut_short;
 use crate::limits;
 use crate::mailbox::Envelope;
 use crate::process::Message;
@@ -109,7 +110,7 @@ impl<M: Message> ReplyTo<M> {
 impl<M: Message> Drop for ReplyTo<M> {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
-            let why = if std::thread::panicking() { Unknown::Crashed } else { Unknown::NoReply };
+            let why = if is_cut_short() { Unknown::Crashed } else { Unknown::NoReply };
             answer.settle(Err(CallError::Unknown(why)));
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::SetOnce;
 
 use crate::child_spec::Shutdown;
 use crate::clock::{self, Moment};
-use crate::error::{CallError, GetError, NotDelivered};
+use crate::error::{CallError, NotDelivered};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -57,7 +57,7 @@ struct Core<M: Message> {
     inbox: Inbox<M>,
     /// Wakes the runner. There whenever the runner is pending.
     waker: Option<Waker>,
-    /// The runner waits for a message, not for user code.
+    /// The runner waits for a message, not for user code, and has not been woken.
     idle: bool,
     flight: Option<Arc<Flight>>,
     /// What few processes need.
@@ -117,12 +117,13 @@ pub(crate) enum Stopping {
 impl<O: Owner> Cell<O> {
     /// A cell whose first incarnation is starting; the caller runs it.
     pub(crate) fn new(owner: O) -> Arc<Self> {
+        let keeps_mail = owner.spec().keeps_mail;
         Arc::new(Cell {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
             quiet: AtomicU8::new(0),
             core: Mutex::new(Core {
-                slot: Slot::begin(Incarnation::next(), clock::now()),
+                slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
                 inbox: Inbox::new(),
                 waker: None,
                 idle: false,
@@ -178,7 +179,7 @@ impl<O: Owner> Cell<O> {
             self.start_deadline(&core).is_some_and(|deadline| deadline <= clock::now())
         };
         if late {
-            let ruling = self.owner.ruling(&ExitReason::StartTimeout);
+            let ruling = self.ruling(&ExitReason::StartTimeout);
             let (_, effects) = self.apply(Event::StartDeadline(ruling));
             self.carry_out(effects);
         }
@@ -213,7 +214,9 @@ impl<O: Owner> Cell<O> {
         let Some(incarnation) = self.live() else {
             return;
         };
-        let quiet = self.quiet.load(Ordering::Relaxed).saturating_add(1);
+        // In the midst of something it is not idle, however long that takes.
+        let waits = self.core.lock().idle;
+        let quiet = if waits { self.quiet.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
         self.quiet.store(if quiet > passes { 0 } else { quiet }, Ordering::Relaxed);
         if quiet > passes {
             self.notify(incarnation, Notice::Idle);
@@ -222,12 +225,12 @@ impl<O: Owner> Cell<O> {
 
     /// Tells the process to end for good.
     pub(crate) fn stop(&self, reason: ExitReason) -> Stopping {
-        let brutal = self.owner.spec().shutdown == Shutdown::BrutalKill;
+        let shutdown = self.owner.spec().shutdown;
         let mut core = self.core.lock();
         if core.slot.ask(clock::now()) == Ask::Vacant && core.slot.state().is_none() {
             return Stopping::NotFound;
         }
-        let step = core.slot.apply(Event::Stop { reason, brutal }, clock::now());
+        let step = core.slot.apply(Event::Stop { reason, shutdown }, clock::now());
         let next = step.next.clone();
         let effects = self.note(&mut core, step);
         let stopping = match next {
@@ -255,7 +258,7 @@ impl<O: Owner> Cell<O> {
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let (returned, why) = match step.hand_back {
             None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(outcome) => (core.inbox.drain(&self.batch), undelivered(outcome)),
+            Some(why) => (core.inbox.drain(&self.batch), why),
         };
         Effects { settle, wake, returned, why }
     }
@@ -285,6 +288,7 @@ impl<O: Owner> Cell<O> {
 
     fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
         self.signal.fetch_or(bit, Ordering::Release);
+        core.idle = false;
         core.waker.take()
     }
 
@@ -337,19 +341,6 @@ impl<O: Owner> Cell<O> {
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
             exposed: extras.and_then(|extras| extras.exposed.clone()),
         }
-    }
-}
-
-/// Why messages are handed back, from what those who wait for the key are told.
-fn undelivered(outcome: Outcome) -> NotDelivered {
-    match outcome {
-        Outcome::Ready(_) | Outcome::Ended => NotDelivered::Stopping,
-        Outcome::Declined => NotDelivered::NoProcess(GetError::Declined),
-        Outcome::Failed(ExitReason::StartTimeout) => {
-            NotDelivered::NoProcess(GetError::StartTimeout)
-        }
-        Outcome::Failed(reason) => NotDelivered::NoProcess(GetError::InitFailed(reason)),
-        Outcome::Parked(reason) => NotDelivered::NoProcess(GetError::Parked(reason)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::exit::ExitReason;
 use crate::limits;
 
 /// When an ended child is started again (OTP's `restart`).
@@ -14,6 +15,17 @@ pub enum Restart {
     Transient,
     /// Never.
     Temporary,
+}
+
+impl Restart {
+    /// Whether a restart is to follow an exit for this reason.
+    pub(crate) fn follows(self, reason: &ExitReason) -> bool {
+        match self {
+            Restart::Permanent => true,
+            Restart::Transient => reason.is_abnormal(),
+            Restart::Temporary => false,
+        }
+    }
 }
 
 /// How a child is stopped (OTP's `shutdown`).

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -203,6 +204,13 @@ impl<P: Process> Context<P> {
     /// OTP's `sys:get_status/1` is used for, but without a message).
     pub fn expose<T: Any + Send + Sync>(&mut self, seen: Arc<T>) {
         self.port.expose(seen);
+    }
+
+    /// Waits until this process is ordered to stop, in a callback that can do something about it.
+    pub(crate) fn told_to_stop(&self) -> impl Future<Output = ()> + Send + use<P> {
+        let port = self.port.clone();
+        // The order wakes the task, so no waker has to be left anywhere.
+        poll_fn(move |_| if port.is_told_to_stop() { Poll::Ready(()) } else { Poll::Pending })
     }
 
     fn node(&self) -> Weak<dyn Node> {

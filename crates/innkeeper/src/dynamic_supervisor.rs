@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::call::ReplyTo;
 use crate::child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
-use crate::clock;
 use crate::context::Context;
 use crate::error::{GetError, StopError};
 use crate::exit::ExitReason;
@@ -16,7 +15,7 @@ use crate::process_ref::ProcessRef;
 use crate::registry::slot::Ruling;
 use crate::registry::table::{Refused, Row, Table};
 use crate::seam::{Spawner, yield_now};
-use crate::supervisor::child::{Child, Parent, ProcessChild};
+use crate::supervisor::child::{self, Child, Parent, ProcessChild};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::escalation::{Escalation, SupervisorMessage};
 use crate::supervisor::{StartChildError, Supervisor};
@@ -102,12 +101,20 @@ impl DynamicSupervisor {
         let child = ProcessChild::<P>::new(String::new(), args, spec, parent);
         let row: Arc<dyn Child> = child.clone();
         let (hash, max) = (row.hash(), self.pool.max_children);
-        let entered = self.pool.table.enter(hash, max, |_| false, |_| false, || Ok(row.clone()));
+        let mut launch = None;
+        let make = || {
+            // In the same step as it is put in: whoever ends all children finds a process to end.
+            launch = Some(row.clone().prepare());
+            Ok(row.clone())
+        };
+        let entered = self.pool.table.enter(hash, max, |_| false, |_| false, make);
         entered.map_err(|refused| match refused {
             Refused::Closed => StartChildError::ShuttingDown,
             Refused::Full => StartChildError::MaxChildren { max },
         })?;
-        row.launch(&Spawner::current()).await.map_err(StartChildError::Failed)?;
+        if let Some(launch) = launch {
+            launch(&Spawner::current()).await.map_err(StartChildError::Failed)?;
+        }
         child.process().ok_or(StartChildError::Failed(GetError::ShuttingDown))
     }
 
@@ -115,20 +122,15 @@ impl DynamicSupervisor {
     /// that is being restarted, by the address of any of its incarnations.
     ///
     /// # Errors
-    /// [`StopError::NotFound`], or [`StopError::StillStopping`] if its code is stuck.
+    /// [`StopError::NotFound`]; [`StopError::StillStopping`] if its code is stuck;
+    /// [`StopError::Cycle`] for a child that would wait for its own end.
     pub async fn terminate_child<M: Message>(
         &self,
         process: &ProcessRef<M>,
     ) -> Result<(), StopError> {
         let number = process.port.child_number();
         let found = self.pool.table.find(hash(number), |child| child.number() == number);
-        let child = found.ok_or(StopError::NotFound)?;
-        let began = clock::now();
-        child.stop().await;
-        match child.info() {
-            None => Ok(()),
-            Some(_) => Err(StopError::StillStopping { age: clock::now().since(began) }),
-        }
+        child::terminate(found.ok_or(StopError::NotFound)?).await
     }
 
     /// How many children there are, in whatever state.

@@ -1,6 +1,7 @@
 //! Runs a piece of user code so that nothing it does escapes: not a panic, not a kill that it does not
 //! notice, not a wait past its deadline.
 
+use std::cell::Cell as Flag;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,8 +23,8 @@ pub(crate) enum Interrupt {
 /// By when user code has to be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
-    /// The start timeout of the child spec.
-    Init,
+    /// The start timeout of the child spec; also for an `init` that is told to stop meanwhile.
+    Init(Moment),
     /// None, until a stop is ordered.
     Handler,
     /// This one, or that of an ordered stop if it is earlier.
@@ -57,6 +58,32 @@ pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, ExitReason> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|payload| ExitReason::panicked(&*payload))
 }
 
+thread_local! {
+    /// Whether this thread is dropping user code that did not finish.
+    static CUT: Flag<bool> = const { Flag::new(false) };
+}
+
+/// Whether what is being dropped is dropped because its process crashed or was killed in its midst.
+pub(crate) fn is_cut_short() -> bool {
+    std::thread::panicking() || CUT.get()
+}
+
+/// For as long as user code that did not finish is being dropped.
+struct Cut;
+
+impl Cut {
+    fn begin() -> Cut {
+        CUT.set(true);
+        Cut
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        CUT.set(false);
+    }
+}
+
 impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
     type Output = Result<F::Output, Interrupt>;
 
@@ -84,7 +111,10 @@ impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
         }
         if result.is_ready() {
             // What the code held is user data too: dropping it may panic.
-            let dropped = contained(|| this.code.set(None));
+            let dropped = contained(|| {
+                let _cut = matches!(result, Poll::Ready(Err(_))).then(Cut::begin);
+                this.code.set(None);
+            });
             if let (Err(reason), Poll::Ready(Ok(_))) = (dropped, &result) {
                 result = Poll::Ready(Err(Interrupt::Panicked(reason)));
             }
@@ -108,7 +138,7 @@ fn is_late<O: Owner>(
         stop.then(|| cell.orders().deadline).flatten()
     };
     let deadline = match limit {
-        Limit::Init => cell.init_deadline(),
+        Limit::Init(deadline) => Some(deadline),
         Limit::Handler => ordered(),
         Limit::Terminate(limit) => match (limit, ordered()) {
             (Some(limit), Some(ordered)) => Some(limit.min(ordered)),

@@ -214,7 +214,8 @@ impl<K: Key, P: Process> Keyed<K, P> {
     }
 
     /// Ends every process there is now, all at once, and waits until they have ended. Keys that are
-    /// asked for meanwhile start anew. Answers how many were told to end.
+    /// asked for meanwhile start anew. Answers how many were told to end. A process that calls this
+    /// is told like the others, and not waited for.
     pub async fn stop_all(&self) -> usize {
         self.scope.stop_all().await
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::call::Answer;
 use crate::process::Message;
 use crate::seam::Mutex;
-use crate::seam::atomic::{AtomicU32, Ordering};
+use crate::seam::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// A message on its way, with the place where its answer is to go if it is a call.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Batch<M: Message> {
     taken: Mutex<VecDeque<Envelope<M>>>,
     /// The length of `taken`, for senders, who must not wait for its lock.
     len: AtomicU32,
+    /// Whether `taken` may own heap, for a runner that finds nothing to do.
+    owns_heap: AtomicBool,
 }
 
 impl<M: Message> Inbox<M> {
@@ -75,7 +77,7 @@ impl<M: Message> Inbox<M> {
             if !self.rest.is_empty() {
                 batch.refill(&mut self.rest);
             }
-        } else if self.rest.capacity() > 0 {
+        } else if self.rest.capacity() > 0 || batch.owns_heap.load(Ordering::Relaxed) {
             self.rest = VecDeque::new();
             batch.release();
         }
@@ -101,14 +103,18 @@ impl<M: Message> Inbox<M> {
     pub(crate) fn drain(&mut self, batch: &Batch<M>) -> VecDeque<Envelope<M>> {
         let mut all = batch.drain();
         all.extend(self.first.take());
-        all.append(&mut self.rest);
+        all.extend(std::mem::take(&mut self.rest));
         all
     }
 }
 
 impl<M: Message> Batch<M> {
     pub(crate) fn new() -> Self {
-        Batch { taken: Mutex::new(VecDeque::new()), len: AtomicU32::new(0) }
+        Batch {
+            taken: Mutex::new(VecDeque::new()),
+            len: AtomicU32::new(0),
+            owns_heap: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -131,6 +137,7 @@ impl<M: Message> Batch<M> {
         let mut taken = self.taken.lock();
         debug_assert!(taken.is_empty(), "a batch is refilled only when it is used up");
         std::mem::swap(&mut *taken, rest);
+        self.owns_heap.store(true, Ordering::Relaxed);
         self.note_len(&taken);
     }
 
@@ -148,6 +155,7 @@ impl<M: Message> Batch<M> {
     fn drain(&self) -> VecDeque<Envelope<M>> {
         let mut taken = self.taken.lock();
         let all = std::mem::take(&mut *taken);
+        self.owns_heap.store(false, Ordering::Relaxed);
         self.note_len(&taken);
         all
     }
@@ -156,6 +164,7 @@ impl<M: Message> Batch<M> {
         let mut taken = self.taken.lock();
         if taken.is_empty() {
             *taken = VecDeque::new();
+            self.owns_heap.store(false, Ordering::Relaxed);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::SetOnce;
 
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::observe::ProcessInfo;
@@ -43,6 +44,9 @@ pub(crate) trait Node: Send + Sync {
 
     /// Tells `which` to exit, if it has not ended. What follows is for its restart rule to say.
     fn exit(&self, which: Incarnation, signal: Signal);
+
+    /// Whether it is ordered to stop. An order wakes the task of the process.
+    fn is_told_to_stop(&self) -> bool;
 
     /// Whether `which` handles messages now.
     fn is_live(&self, which: Incarnation) -> bool;
@@ -97,7 +101,8 @@ impl Watcher {
                     who.notify(incarnation, Notice::LinkExit(exit));
                 }
             }
-            Watcher::Hook { tell, .. } => tell(reason),
+            // What a hook lets go of may be user data, whose drop may panic: others are to be told.
+            Watcher::Hook { tell, .. } => drop(contained(|| tell(reason))),
         }
     }
 }

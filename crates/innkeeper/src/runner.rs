@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use crate::call::ReplyTo;
@@ -27,7 +27,9 @@ use crate::wait_for::As;
 /// Runs the process of a cell that was just made.
 pub(crate) fn spawn<O: Owner>(spawner: &Spawner, cell: Arc<Cell<O>>) {
     let node: Arc<dyn Node> = cell.clone();
-    spawner.spawn(As::new(node, run(cell)));
+    // Made here and not in the task: a runtime that is gone drops a task without ever polling it.
+    let life = Life { cell, over: false };
+    spawner.spawn(As::new(node, run(life)));
 }
 
 /// Frees the cell if the task goes away before the process has ended: the runtime shuts down.
@@ -39,17 +41,21 @@ struct Life<O: Owner> {
 impl<O: Owner> Drop for Life<O> {
     fn drop(&mut self) {
         if !self.over {
-            // Declared before everything else of the task, so dropped after it: the state is gone.
-            let stop = Event::Stop { reason: ExitReason::Killed, brutal: true };
-            let (_, effects) = self.cell.apply(stop);
-            self.cell.carry_out(effects);
-            let _ = end(&self.cell, &ExitReason::Killed);
+            // The oldest thing of the task, so dropped after all else: the state is gone.
+            let killed = ExitReason::Killed;
+            // Whoever waits for a start is told that it failed, and does not ask on and on.
+            let failed = Event::InitFailed(killed.clone(), Ruling::Free);
+            let stop = Event::Stop { reason: killed.clone(), shutdown: Shutdown::BrutalKill };
+            for event in [failed, stop] {
+                let (_, effects) = self.cell.apply(event);
+                self.cell.carry_out(effects);
+            }
+            let _ = end(&self.cell, &killed);
         }
     }
 }
 
-async fn run<O: Owner>(cell: Arc<Cell<O>>) {
-    let mut life = Life { cell, over: false };
+async fn run<O: Owner>(mut life: Life<O>) {
     let mut again = false;
     loop {
         let reason = incarnate(&life.cell, again).await;
@@ -117,11 +123,12 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
     let began = clock::now();
     let mut ctx = Context::new(cell.clone(), incarnation);
     cell.owner.observe(incarnation, What::Starting { again });
+    let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
-        let args = cell.owner.args();
-        // Boxed, so that a large init does not size the task for the rest of its life.
-        let init = Box::pin(async { O::Process::init(&args, &mut ctx).await });
-        guarded(cell, Limit::Init, init).await
+        // Boxed, so that a large init does not size the task for the rest of its life. The arguments
+        // too are made by user code, which belongs to the start.
+        let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
+        guarded(cell, Limit::Init(deadline), init).await
     };
     let failure = match started {
         Ok(Ok(state)) => {
@@ -154,7 +161,7 @@ fn not_started<O: Owner>(
 ) {
     let event = match failure {
         None => Event::Declined,
-        Some(reason) => Event::InitFailed(reason.clone(), ruling(cell, reason)),
+        Some(reason) => Event::InitFailed(reason.clone(), cell.ruling(reason)),
     };
     let (_, effects) = cell.apply(event);
     cell.carry_out(effects);
@@ -165,11 +172,6 @@ fn not_started<O: Owner>(
         }
         Some(_) => {}
     }
-}
-
-/// Asks for a ruling only where it makes a difference: it counts against a budget.
-fn ruling<'a, O: Owner>(cell: &'a Cell<O>, reason: &ExitReason) -> Ruling<'a> {
-    if cell.awaits_ruling() { cell.owner.ruling(reason) } else { Ruling::Free }
 }
 
 /// How the messages of a live incarnation came to an end.
@@ -188,7 +190,7 @@ async fn live<O: Owner>(
 ) -> ExitReason {
     let end = serve(cell, &mut state, ctx).await;
     let (End::Terminate(reason) | End::Dead(reason)) = &end;
-    let (_, effects) = cell.apply(Event::Exited(reason.clone(), ruling(cell, reason)));
+    let (_, effects) = cell.apply(Event::Exited(reason.clone(), cell.ruling(reason)));
     cell.carry_out(effects);
     let mut reason = match end {
         End::Dead(reason) => reason,
@@ -227,7 +229,17 @@ async fn serve<O: Owner>(
 ) -> End {
     let mut handled: u32 = 0;
     loop {
-        let done = match next(cell, ctx).await {
+        // First, for `init` is a callback too and may have wished for the end.
+        match ctx.take_wish() {
+            Some(Wish::Stop(reason)) => return End::Terminate(reason),
+            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
+                return End::Terminate(ExitReason::Idle);
+            }
+            Some(Wish::StopIfIdle) | None => {}
+        }
+        // At the start of a turn: a process that never runs out of messages is to hear them too.
+        let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
+        let done = match next(cell, ctx, extras_first).await {
             Err(end) => return end,
             Ok(Work::Orders) => {
                 let orders = cell.orders();
@@ -255,13 +267,6 @@ async fn serve<O: Owner>(
             Err(Interrupt::Killed(reason)) => return End::Dead(reason),
             Err(Interrupt::Late) => return End::Dead(ExitReason::Killed),
         }
-        match ctx.take_wish() {
-            Some(Wish::Stop(reason)) => return End::Terminate(reason),
-            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
-                return End::Terminate(ExitReason::Idle);
-            }
-            Some(Wish::StopIfIdle) | None => {}
-        }
         handled = handled.wrapping_add(1);
         if handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
             yield_now().await;
@@ -269,25 +274,41 @@ async fn serve<O: Owner>(
     }
 }
 
-/// The next thing to do: what waits in the cell, then what timers and tasks bring.
+/// The next thing to do: what waits in the cell, then what timers and tasks bring; or the other way
+/// round.
 async fn next<O: Owner>(
     cell: &Cell<O>,
     ctx: &mut Context<O::Process>,
+    extras_first: bool,
 ) -> Result<Work<MessageOf<O>>, End> {
     poll_fn(|cx| {
-        if let Poll::Ready(work) = cell.poll_work(cx) {
-            return Poll::Ready(Ok(work));
-        }
-        // A timer that repeats makes its message by user code.
-        match contained(|| ctx.poll_extras(cx)) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(message))) => {
-                Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
+        if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
+            let extra = poll_extras(ctx, cx);
+            if extra.is_ready() {
+                return extra;
             }
-            Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
+        }
+        match cell.poll_work(cx) {
+            Poll::Ready(work) => Poll::Ready(Ok(work)),
+            Poll::Pending => poll_extras(ctx, cx),
         }
     })
     .await
+}
+
+/// What timers and tasks bring.
+fn poll_extras<P: Process>(
+    ctx: &mut Context<P>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<Work<P::Message>, End>> {
+    // A timer that repeats makes its message by user code.
+    match contained(|| ctx.poll_extras(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Ok(message))) => {
+            Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
+        }
+        Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
+    }
 }
 
 /// Hears a notice of the runtime.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Asked, Cell};
+use crate::cell::Cell;
 use crate::child_spec::ChildSpec;
 use crate::error::GetError;
 use crate::exit::ExitReason;
@@ -22,13 +22,30 @@ pub(crate) struct Solo<P: Process> {
     spec: ChildSpec,
 }
 
-/// Makes such a process and has it run.
-pub(crate) fn launch<P: Process>(args: P::Args, spec: ChildSpec) -> (Arc<Cell<Solo<P>>>, Asked) {
+/// Ends a process whose start is given up: nobody else knows it, so nobody else ever could.
+struct Unclaimed<P: Process>(Option<Arc<Cell<Solo<P>>>>);
+
+impl<P: Process> Drop for Unclaimed<P> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            drop(cell.stop(ExitReason::Shutdown));
+        }
+    }
+}
+
+/// Makes such a process and has it run, until it is ready.
+pub(crate) async fn launch<P: Process>(
+    args: P::Args,
+    spec: ChildSpec,
+) -> Result<(Arc<Cell<Solo<P>>>, Incarnation), GetError> {
     let cell = Cell::new(Solo { args, spec });
     // Asked before it runs: afterwards a start that failed would be nowhere to be seen.
     let asked = cell.ask();
     runner::spawn(&Spawner::current(), cell.clone());
-    (cell, asked)
+    let mut unclaimed = Unclaimed(Some(cell.clone()));
+    let incarnation = started(&cell, asked).await?;
+    unclaimed.0 = None;
+    Ok((cell, incarnation))
 }
 
 /// Starts a process outside of any supervision tree (OTP's `GenServer.start/3`).
@@ -43,13 +60,12 @@ pub(crate) fn launch<P: Process>(args: P::Args, spec: ChildSpec) -> (Arc<Cell<So
 /// Outside of a tokio runtime.
 ///
 /// # Cancel safety
-/// The start goes on when the future is dropped after its first poll.
+/// When the future is dropped before it is done, the process is told to stop.
 pub async fn start<P: Process>(
     args: P::Args,
     spec: ChildSpec,
 ) -> Result<ProcessRef<P::Message>, GetError> {
-    let (cell, asked) = launch::<P>(args, spec);
-    let incarnation = started(&cell, asked).await?;
+    let (cell, incarnation) = launch::<P>(args, spec).await?;
     Ok(ProcessRef::new(cell, incarnation))
 }
 

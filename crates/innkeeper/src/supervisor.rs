@@ -19,7 +19,7 @@ use crate::observe::ProcessInfo;
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
 use crate::solo::{self, Solo};
-use crate::supervisor::child::{Child, Parent, ProcessChild, started};
+use crate::supervisor::child::{Child, Parent, ProcessChild};
 use crate::supervisor::closing::Closing;
 use crate::supervisor::tree::{Group, Tree};
 
@@ -152,16 +152,12 @@ impl Supervisor {
     /// known, unless it is temporary.
     ///
     /// # Errors
-    /// [`StopError::NotFound`], or [`StopError::StillStopping`] if its code is stuck.
+    /// [`StopError::NotFound`]; [`StopError::StillStopping`] if its code is stuck;
+    /// [`StopError::Cycle`] for a child that would wait for its own end.
     pub async fn terminate_child(&self, id: &str) -> Result<(), StopError> {
-        let children = self.group.children();
-        let child = children.iter().find(|child| child.id() == id).ok_or(StopError::NotFound)?;
-        let began = clock::now();
-        child.stop().await;
-        match child.info() {
-            None => Ok(()),
-            Some(_) => Err(StopError::StillStopping { age: clock::now().since(began) }),
-        }
+        let mut children = self.group.children().into_iter();
+        let child = children.find(|child| child.id() == id).ok_or(StopError::NotFound)?;
+        child::terminate(child).await
     }
 
     /// The children, in the order of their first start, with their ids; without a process those
@@ -203,8 +199,8 @@ impl Supervisor {
 
     /// Starts a child that is set up already.
     pub(crate) async fn add(&self, child: Arc<dyn Child>) -> Result<(), StartChildError> {
-        let spawner = self.group.enter(child.clone())?;
-        child.launch(&spawner).await.map_err(StartChildError::Failed)
+        let (launch, spawner) = self.group.enter(child)?;
+        launch(&spawner).await.map_err(StartChildError::Failed)
     }
 
     /// What the children of this supervisor call their parent.
@@ -251,12 +247,15 @@ impl SupervisorBuilder {
     /// [`StartChildError::AlreadyPresent`] if two children have the same id;
     /// [`StartChildError::Failed`] if a child did not start: those before it were ended again.
     ///
+    /// # Cancel safety
+    /// When the future is dropped before it is done, what was started is ended again.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<Supervisor, StartChildError> {
         let group = self.group(Arc::new(Closing::default()))?;
-        let (root, asked) = solo::launch::<Tree>(group.clone(), SPEC);
-        started(&root, asked).await.map_err(StartChildError::Failed)?;
+        let started = solo::launch::<Tree>(group.clone(), SPEC).await;
+        let (root, _) = started.map_err(StartChildError::Failed)?;
         Ok(Supervisor { group, root: Some(root) })
     }
 

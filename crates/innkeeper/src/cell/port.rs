@@ -154,6 +154,10 @@ impl<O: Owner> Node for Cell<O> {
         }
     }
 
+    fn is_told_to_stop(&self) -> bool {
+        self.is_ordered(turn::STOP | turn::KILL)
+    }
+
     fn is_live(&self, which: Incarnation) -> bool {
         self.live() == Some(which)
     }

@@ -6,14 +6,13 @@ use std::task::{Context, Poll};
 use tokio::sync::SetOnce;
 
 use super::{Cell, Effects, MessageOf, Orders};
-use crate::clock::Moment;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
 use crate::node::{Notice, Watcher};
 use crate::owner::Owner;
 use crate::process::Message;
-use crate::registry::slot::{Event, Next};
+use crate::registry::slot::{Event, Next, Ruling};
 use crate::seam::atomic::Ordering;
 
 /// A stop is ordered.
@@ -100,14 +99,11 @@ impl<O: Owner> Cell<O> {
             .map_or_else(Orders::default, |extras| extras.orders.clone())
     }
 
-    /// Whether a ruling on an exit now would make a difference.
-    pub(crate) fn awaits_ruling(&self) -> bool {
-        self.core.lock().slot.awaits_ruling()
-    }
-
-    /// When the running `init` is to be done.
-    pub(crate) fn init_deadline(&self) -> Option<Moment> {
-        self.start_deadline(&self.core.lock())
+    /// What follows an exit now. Its owner is asked only where that makes a difference: the answer
+    /// counts against a budget.
+    pub(crate) fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+        let awaited = self.core.lock().slot.awaits_ruling();
+        if awaited { self.owner.ruling(reason) } else { Ruling::Free }
     }
 
     /// Closes the mailbox if nothing waits in it; in the same instant no message is accepted any

@@ -13,6 +13,7 @@ use crate::child_spec::{ChildSpec, RestartBudget};
 use crate::clock;
 use crate::error::GetError;
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
@@ -26,6 +27,7 @@ use crate::runner;
 use crate::seam::{Mutex, Spawner, yield_now};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::intensity::Intensity;
+use crate::wait_for;
 
 pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
 
@@ -157,11 +159,13 @@ impl<K: Key, P: Process> Scope<K, P> {
             make,
         );
         match entered {
-            Ok(Entered::New(cell)) => {
+            Ok(Entered::New(cell, replaced)) => {
                 let asked = cell.ask();
                 if let Some(spawner) = shared.spawner.get() {
                     runner::spawn(spawner, cell.clone());
                 }
+                // Only now: the drop of a key may panic.
+                drop(replaced);
                 Ok(Found::Cell { cell, asked, mine: true })
             }
             Ok(Entered::Existing(cell)) => {
@@ -226,11 +230,15 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     pub(crate) async fn stop_all(&self) -> usize {
-        let mut ends = Vec::new();
+        let (mut told, mut ends) = (0, Vec::new());
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
                 if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
-                    ends.push(flight);
+                    told += 1;
+                    // Whoever is one of them, or is waited for by one, cannot wait for that one.
+                    if wait_for::wait_for(&*cell).is_ok() {
+                        ends.push(flight);
+                    }
                 }
             }
             yield_now().await;
@@ -238,7 +246,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         for end in &ends {
             end.wait().await;
         }
-        ends.len()
+        told
     }
 
     pub(crate) fn describe(&self, cell: &KeyedCell<K, P>) -> ProcessInfo {
@@ -278,7 +286,9 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     type Process = P;
 
     fn name(&self) -> String {
-        format!("{} {:?}", self.shared.name, self.key)
+        // The key's own code: a panic in it is not to cost more than the name.
+        contained(|| format!("{} {:?}", self.shared.name, self.key))
+            .unwrap_or_else(|_| format!("{} (a key that panics)", self.shared.name))
     }
 
     fn spec(&self) -> &ChildSpec {
@@ -294,7 +304,7 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
         let group = match &self.shared.group {
-            Some((intensity, budget)) if reason.is_abnormal() => {
+            Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
                 let now = clock::now();
                 intensity.lock().allow(now, budget.max(), budget.window()).is_some()
             }
@@ -318,8 +328,17 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     }
 
     fn observe(&self, incarnation: Incarnation, what: What) {
-        let shared = &self.shared;
-        shared.tally.count(&what);
+        self.shared.tally.count(&what);
+        // The key's own code: a panic in it costs the event, and not the process.
+        if contained(|| self.tell(incarnation, what)).is_err() {
+            tracing::error!(scope = self.shared.name, %incarnation, "the code of a key panicked");
+        }
+    }
+}
+
+impl<K: Key, P: Process> KeyedOwner<K, P> {
+    /// Tells the log and the subscribers what happened.
+    fn tell(&self, incarnation: Incarnation, what: What) {
         match &what {
             What::Restarting { reason, .. } if reason.is_abnormal() => {
                 tracing::warn!(key = ?self.key, %incarnation, %reason, "process crashed, restarting");
@@ -332,10 +351,11 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
             }
             _ => {}
         }
-        if shared.events.receiver_count() > 0 {
+        let events = &self.shared.events;
+        if events.receiver_count() > 0 {
             let event = Event { key: self.key.clone(), incarnation, what };
             // Nobody left to hear it is no failure.
-            let _ = shared.events.send(event);
+            let _ = events.send(event);
         }
     }
 }

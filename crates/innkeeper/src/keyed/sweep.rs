@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::ReplyTo;
-use crate::cell::Stopping;
 use crate::child_spec::{ChildSpec, Restart, Shutdown};
 use crate::clock;
 use crate::context::Context;
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::keyed::Key;
-use crate::keyed::scope::Scope;
+use crate::keyed::scope::{KeyedCell, Scope};
 use crate::limits;
 use crate::process::{Message, Process, StartError};
 use crate::seam::{Spawner, yield_now};
@@ -58,12 +58,14 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
         }
         for shard in 0..table.shards() {
             for cell in table.rows(shard) {
-                if shared.idle_after.is_some() {
-                    cell.sweep(PASSES);
-                }
-                if parked && cell.is_vacant() {
-                    drop(self.scope.stop_cell(&cell, ExitReason::Normal));
-                }
+                each(cell, |cell| {
+                    if shared.idle_after.is_some() {
+                        cell.sweep(PASSES);
+                    }
+                    if parked && cell.is_vacant() {
+                        drop(self.scope.stop_cell(cell, ExitReason::Normal));
+                    }
+                });
             }
             yield_now().await;
         }
@@ -78,7 +80,7 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
         let told = clock::now();
         for shard in 0..self.scope.table.shards() {
             for cell in self.scope.table.rows(shard) {
-                let _: Stopping = self.scope.stop_cell(&cell, ExitReason::Shutdown);
+                each(cell, |cell| drop(self.scope.stop_cell(cell, ExitReason::Shutdown)));
             }
             yield_now().await;
         }
@@ -95,4 +97,13 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
             () = clock::alarm(limit) => {}
         }
     }
+}
+
+/// Does something to one cell and lets go of it, which may be its end. A key whose own code panics is
+/// not to be in the way of the other keys.
+fn each<K: Key, P: Process>(cell: Arc<KeyedCell<K, P>>, what: impl FnOnce(&Arc<KeyedCell<K, P>>)) {
+    drop(contained(|| {
+        what(&cell);
+        drop(cell);
+    }));
 }

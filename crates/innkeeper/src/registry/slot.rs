@@ -24,15 +24,21 @@
 //!     +------------------------------- BackoffOver --------------------------------------+
 //! ```
 
+mod step;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::child_spec::{Restart, RestartBudget};
+use crate::child_spec::Shutdown;
 use crate::clock::Moment;
+use crate::error::NotDelivered;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
 use crate::supervisor::intensity::Intensity;
+
+pub(crate) use step::{Ask, Event, Next, Outcome, Policy, Ruling, Signal, Step};
+pub use step::{Exit, State};
 
 /// What follows once the present incarnation has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,146 +65,6 @@ enum Phase {
     Free,
 }
 
-/// What those who wait for a key are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// This incarnation is ready.
-    Ready(Incarnation),
-    /// `init` declined: nothing runs and the key is free.
-    Declined,
-    /// The start failed: nothing runs and the key is free, or will be once a late `init` has ended.
-    Failed(ExitReason),
-    /// The key is over its restart budget.
-    Parked(ExitReason),
-    /// What was there has ended and the key is free.
-    Ended,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Event<'a> {
-    /// `init` returned a state.
-    Ready,
-    /// `init` declined.
-    Declined,
-    /// `init` failed, panicked or was killed.
-    InitFailed(ExitReason, Ruling<'a>),
-    /// `init` is not done within its time.
-    StartDeadline(Ruling<'a>),
-    /// The user code of a live incarnation is over; its state still exists.
-    Exited(ExitReason, Ruling<'a>),
-    /// The process wants to go and nothing waits in its mailbox.
-    Idle,
-    /// Somebody wants it gone; `brutal` without `terminate`.
-    Stop { reason: ExitReason, brutal: bool },
-    /// The state is dropped and every task of the incarnation has ended.
-    Ended,
-    /// The wait before this next incarnation is over.
-    BackoffOver(Incarnation),
-}
-
-/// Who decides about a restart.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ruling<'a> {
-    /// The slot, by its own budget; `group` says whether the budget shared by all keys allows it.
-    Own { policy: &'a Policy, group: bool },
-    /// A supervisor has ruled that it is restarted.
-    Restart { after: Duration },
-    /// A supervisor has ruled that it is not restarted.
-    Free,
-}
-
-/// How a key with a budget of its own is restarted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
-    pub(crate) restart: Restart,
-    pub(crate) budget: RestartBudget,
-    pub(crate) park_time: Duration,
-}
-
-/// What the runner is told at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// End in order: no further message, then `terminate`.
-    Stop(ExitReason),
-    /// End at the next await point, without `terminate`.
-    Kill(ExitReason),
-}
-
-/// What the runner does after an end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Wait for up to `after`, then begin the next incarnation.
-    Restart { after: Duration },
-    /// Leave the slot in the table; nothing runs.
-    Park,
-    /// Take the slot out of the table.
-    Free,
-}
-
-/// The commands that answer one event.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// Tell all who wait.
-    pub(crate) settle: Option<Outcome>,
-    /// Tell the runner.
-    pub(crate) signal: Option<Signal>,
-    /// No incarnation will handle what waits in the mailbox: hand it back, because of this.
-    pub(crate) hand_back: Option<Outcome>,
-    /// For whoever reported the event.
-    pub(crate) next: Option<Next>,
-}
-
-/// What somebody who asks for the key finds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    Found(Incarnation),
-    /// An incarnation is on its way.
-    Wait,
-    /// The present one is ending and none follows by itself.
-    WaitForEnd,
-    Parked(ExitReason),
-    Vacant,
-}
-
-/// Where a process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// `init` is running for the first time.
-    Starting,
-    /// It handles messages.
-    Live,
-    /// It crashed, and its next incarnation is on its way.
-    Restarting,
-    /// It is ending, and none follows.
-    Stopping,
-    /// It used up its restart budget; nothing runs.
-    Parked,
-}
-
-impl State {
-    /// A short stable word for screens and metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Starting => "starting",
-            State::Live => "live",
-            State::Restarting => "restarting",
-            State::Stopping => "stopping",
-            State::Parked => "parked",
-        }
-    }
-}
-
-/// One exit that a key remembers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// Which incarnation ended.
-    pub incarnation: Incarnation,
-    /// Why.
-    pub reason: ExitReason,
-}
-
 /// What only a slot that has had a failure needs to remember.
 #[derive(Debug, Default)]
 struct History {
@@ -217,14 +83,17 @@ struct History {
 pub(crate) struct Slot {
     incarnation: Incarnation,
     phase: Phase,
+    /// Whether the next incarnation gets what waits at a crash.
+    keeps_mail: bool,
     since: Moment,
     history: Option<Box<History>>,
 }
 
 impl Slot {
     /// A slot whose first incarnation begins now.
-    pub(crate) fn begin(incarnation: Incarnation, now: Moment) -> Slot {
-        Slot { incarnation, phase: Phase::Starting { again: false }, since: now, history: None }
+    pub(crate) fn begin(incarnation: Incarnation, keeps_mail: bool, now: Moment) -> Slot {
+        let phase = Phase::Starting { again: false };
+        Slot { incarnation, phase, keeps_mail, since: now, history: None }
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -264,9 +133,10 @@ impl Slot {
         matches!(self.phase, Phase::Starting { .. })
     }
 
-    /// Whether the present incarnation runs user code, so that its exit is still to be ruled on.
+    /// Whether the exit of the present incarnation is still to be ruled on. Not that of a first
+    /// start: it is not restarted, so it costs nobody's budget.
     pub(crate) fn awaits_ruling(&self) -> bool {
-        matches!(self.phase, Phase::Starting { .. } | Phase::Live)
+        matches!(self.phase, Phase::Starting { again: true } | Phase::Live)
     }
 
     /// Whether nothing of the present incarnation is left.
@@ -289,7 +159,8 @@ impl Slot {
     /// Whether a message for one incarnation may wait in the mailbox. While it starts, only the
     /// process itself has its address.
     pub(crate) fn takes_mail_for(&self, incarnation: Incarnation) -> bool {
-        self.incarnation == incarnation && self.awaits_ruling()
+        let runs = matches!(self.phase, Phase::Starting { .. } | Phase::Live);
+        self.incarnation == incarnation && runs
     }
 
     /// Whether a message for the key, whatever the incarnation, may wait in the mailbox.
@@ -322,7 +193,7 @@ impl Slot {
             Event::StartDeadline(ruling) => self.start_deadline(ruling, now),
             Event::Exited(reason, ruling) => self.exited(reason, ruling, now),
             Event::Idle => self.idle(now),
-            Event::Stop { reason, brutal } => self.stop(reason, brutal, now),
+            Event::Stop { reason, shutdown } => self.stop(reason, shutdown, now),
             Event::Ended => self.ended(now),
             Event::BackoffOver(incarnation) => self.backoff_over(incarnation, now),
         }
@@ -380,10 +251,12 @@ impl Slot {
         self.end(Then::Free, now)
     }
 
-    fn stop(&mut self, reason: ExitReason, brutal: bool, now: Moment) -> Step {
+    fn stop(&mut self, reason: ExitReason, shutdown: Shutdown, now: Moment) -> Step {
+        let brutal = shutdown == Shutdown::BrutalKill;
         let signal = match self.phase {
-            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
-            Phase::Starting { .. } => Signal::Kill(reason),
+            // An init is torn down, not waited for: it may hang, and nothing depends on it yet. Save
+            // where the spec says that the process is never killed: a supervisor has children.
+            Phase::Starting { .. } if shutdown != Shutdown::Infinity => Signal::Kill(reason),
             _ if brutal => Signal::Kill(ExitReason::Killed),
             _ => Signal::Stop(reason),
         };
@@ -478,12 +351,7 @@ impl Slot {
     }
 
     fn rule(&mut self, reason: &ExitReason, policy: &Policy, group: bool, now: Moment) -> Then {
-        let wanted = match policy.restart {
-            Restart::Permanent => true,
-            Restart::Transient => reason.is_abnormal(),
-            Restart::Temporary => false,
-        };
-        if !wanted {
+        if !policy.restart.follows(reason) {
             return Then::Free;
         }
         let budget = &policy.budget;
@@ -503,11 +371,11 @@ impl Slot {
     fn end(&mut self, then: Then, now: Moment) -> Step {
         self.enter(Phase::Ending(then), now);
         let hand_back = match then {
-            Then::Restart => None,
-            Then::Park => Some(Outcome::Parked(self.last_reason())),
+            Then::Restart => (!self.keeps_mail).then_some(NotDelivered::Ended),
+            Then::Park => Some(Outcome::Parked(self.last_reason()).undelivered()),
             Then::Free => {
                 let outcome = self.history.as_ref().and_then(|history| history.outcome.clone());
-                Some(outcome.unwrap_or(Outcome::Ended))
+                Some(outcome.unwrap_or(Outcome::Ended).undelivered())
             }
         };
         Step { hand_back, ..Step::default() }

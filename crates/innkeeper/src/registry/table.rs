@@ -36,8 +36,9 @@ struct Shard<R: ?Sized>(RwLock<HashTable<Arc<R>>>);
 
 /// What was found when a row was to be put in.
 pub(crate) enum Entered<R: ?Sized> {
-    /// It was put in.
-    New(Arc<R>),
+    /// It was put in, where there may have been a vacant one: for the caller to drop, once it is done
+    /// with what is new. That may be the end of a key, and so run user code.
+    New(Arc<R>, Option<Arc<R>>),
     /// There was one already.
     Existing(Arc<R>),
 }
@@ -82,14 +83,13 @@ impl<R: Row + ?Sized> Table<R> {
         make: impl FnOnce() -> Result<Arc<R>, E>,
     ) -> Result<Entered<R>, E> {
         let mut shard = self.shard(hash).0.write();
-        let mut replaced = None;
-        let entered = match shard.entry(hash, |row| is(row), |row| row.hash()) {
+        Ok(match shard.entry(hash, |row| is(row), |row| row.hash()) {
             Entry::Occupied(row) if !vacant(row.get()) => Entered::Existing(row.get().clone()),
             Entry::Occupied(mut row) => {
                 self.admit()?;
                 let new = make()?;
-                replaced = Some(std::mem::replace(row.get_mut(), new.clone()));
-                Entered::New(new)
+                let vacant = std::mem::replace(row.get_mut(), new.clone());
+                Entered::New(new, Some(vacant))
             }
             Entry::Vacant(place) => {
                 self.admit()?;
@@ -97,12 +97,9 @@ impl<R: Row + ?Sized> Table<R> {
                 let new = make()?;
                 place.insert(new.clone());
                 room.keep();
-                Entered::New(new)
+                Entered::New(new, None)
             }
-        };
-        drop(shard);
-        drop(replaced);
-        Ok(entered)
+        })
     }
 
     /// Checked under a shard's lock: whoever closes the table and then looks into each shard finds

@@ -7,10 +7,11 @@ use std::sync::{Arc, Weak};
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, Restart, Shutdown};
 use crate::clock::{self, Moment};
-use crate::error::GetError;
+use crate::error::{GetError, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
+use crate::node::Node;
 use crate::observe::{ProcessInfo, What};
 use crate::owner::{Args, Owner};
 use crate::process::Process;
@@ -18,9 +19,13 @@ use crate::process_ref::ProcessRef;
 use crate::registry::slot::{self, Ruling};
 use crate::runner;
 use crate::seam::{Mutex, Spawner};
+use crate::wait_for;
 
 /// A future of a child, whatever its type.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Has the process of a child run; what is returned waits for the outcome of its start.
+pub(crate) type Launch = Box<dyn FnOnce(&Spawner) -> Pending<Result<(), GetError>> + Send>;
 
 /// What a child needs of its supervisor.
 pub(crate) trait Parent: Send + Sync {
@@ -39,11 +44,14 @@ pub(crate) trait Child: Send + Sync {
 
     fn id(&self) -> &str;
 
-    /// Begins to start it; what is returned waits for the outcome.
-    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>>;
+    /// Makes its process, which does not run yet. From now on a stop finds it.
+    fn prepare(self: Arc<Self>) -> Launch;
 
     /// Tells it to end for good; what is returned waits until it has ended or is past helping.
     fn stop(&self) -> Pending<()>;
+
+    /// Its process, for who waits for it.
+    fn node(&self) -> Option<Arc<dyn Node>>;
 
     /// `None` before its first start and after its last end.
     fn info(&self) -> Option<ProcessInfo>;
@@ -97,20 +105,21 @@ impl<P: Process> Child for ProcessChild<P> {
         &self.id
     }
 
-    fn launch(self: Arc<Self>, spawner: &Spawner) -> Pending<Result<(), GetError>> {
-        let cell = Cell::new(Supervised(self.clone()));
-        let asked = cell.ask();
-        {
-            let mut current = self.cell.lock();
-            if current.is_some() {
-                // Its code is stuck: it was told to end and has not.
-                let reason = ExitReason::failed("its last incarnation has not ended");
-                return Box::pin(async { Err(GetError::InitFailed(reason)) });
-            }
-            *current = Some(cell.clone());
+    fn prepare(self: Arc<Self>) -> Launch {
+        let mut current = self.cell.lock();
+        if current.is_some() {
+            // Its code is stuck: it was told to end and has not.
+            let reason = ExitReason::failed("its last incarnation has not ended");
+            return Box::new(|_| Box::pin(async { Err(GetError::InitFailed(reason)) }));
         }
-        runner::spawn(spawner, cell.clone());
-        Box::pin(async move { started(&cell, asked).await.map(drop) })
+        let cell = Cell::new(Supervised(self.clone()));
+        *current = Some(cell.clone());
+        // Asked before it runs: afterwards a start that failed would be nowhere to be seen.
+        let asked = cell.ask();
+        Box::new(move |spawner| {
+            runner::spawn(spawner, cell.clone());
+            Box::pin(async move { started(&cell, asked).await.map(drop) })
+        })
     }
 
     fn stop(&self) -> Pending<()> {
@@ -130,6 +139,11 @@ impl<P: Process> Child for ProcessChild<P> {
         })
     }
 
+    fn node(&self) -> Option<Arc<dyn Node>> {
+        let cell = self.cell.lock().clone()?;
+        Some(cell)
+    }
+
     fn info(&self) -> Option<ProcessInfo> {
         let cell = self.cell.lock().clone()?;
         let info = ProcessInfo { name: self.id.clone(), ..cell.snapshot() };
@@ -147,6 +161,21 @@ fn stop_limit(shutdown: Shutdown, told: Moment) -> Option<Moment> {
     Some(own.after(limits::STUCK_AFTER))
 }
 
+/// Ends a child for good on behalf of a caller, and waits until it has ended.
+pub(crate) async fn terminate(child: Arc<dyn Child>) -> Result<(), StopError> {
+    // Before the order: a process that would wait for its own end is not told to end either.
+    let _wait = match child.node() {
+        Some(node) => wait_for::wait_for(&*node).map_err(StopError::Cycle)?,
+        None => None,
+    };
+    let began = clock::now();
+    child.stop().await;
+    match child.info() {
+        None => Ok(()),
+        Some(_) => Err(StopError::StillStopping { age: clock::now().since(began) }),
+    }
+}
+
 /// Waits for the outcome of a first start.
 pub(crate) async fn started<O: Owner>(
     cell: &Arc<Cell<O>>,
@@ -159,6 +188,7 @@ pub(crate) async fn started<O: Owner>(
         Asked::Parked(reason) => return Err(GetError::Parked(reason)),
         Asked::Vacant => return Err(GetError::ShuttingDown),
     };
+    let _wait = wait_for::wait_for(&**cell).map_err(GetError::Cycle)?;
     let began = clock::now();
     let deadline = start_deadline.unwrap_or(began).after(limits::ASK_TIMEOUT);
     match cell.settled(&flight, start_deadline, deadline).await {
@@ -192,13 +222,10 @@ impl<P: Process> Owner for Supervised<P> {
     }
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
-        let wanted = match self.0.spec.restart {
-            Restart::Permanent => true,
-            Restart::Transient => reason.is_abnormal(),
-            Restart::Temporary => false,
-        };
         match self.0.parent.upgrade() {
-            Some(parent) if wanted => parent.ruling(&self.0.id, reason),
+            Some(parent) if self.0.spec.restart.follows(reason) => {
+                parent.ruling(&self.0.id, reason)
+            }
             Some(_) | None => Ruling::Free,
         }
     }

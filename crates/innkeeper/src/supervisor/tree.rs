@@ -10,7 +10,7 @@ use crate::process::{Process, StartError};
 use crate::registry::slot::Ruling;
 use crate::seam::{Mutex, Spawner};
 use crate::supervisor::StartChildError;
-use crate::supervisor::child::{Child, Parent};
+use crate::supervisor::child::{Child, Launch, Parent};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::escalation::{Escalation, SupervisorMessage};
 
@@ -47,12 +47,16 @@ impl Group {
         self.children.lock().enter(child)
     }
 
-    /// Puts a child in at the end, and answers on what to launch it.
-    pub(crate) fn enter(&self, child: Arc<dyn Child>) -> Result<Spawner, StartChildError> {
+    /// Puts a child in at the end, and answers how and on what to launch it.
+    pub(crate) fn enter(
+        &self,
+        child: Arc<dyn Child>,
+    ) -> Result<(Launch, Spawner), StartChildError> {
         let mut children = self.children.lock();
         let spawner = children.spawner.clone().ok_or(StartChildError::ShuttingDown)?;
-        children.enter(child)?;
-        Ok(spawner)
+        children.enter(child.clone())?;
+        // Still under the lock: whoever ends all children finds a process to end.
+        Ok((child.prepare(), spawner))
     }
 
     pub(crate) fn children(&self) -> Vec<Arc<dyn Child>> {
@@ -69,7 +73,7 @@ impl Group {
 
     async fn start_all(&self, spawner: &Spawner) -> Result<(), StartError> {
         for child in self.children() {
-            if let Err(error) = child.clone().launch(spawner).await {
+            if let Err(error) = child.clone().prepare()(spawner).await {
                 let id = child.id();
                 return Err(StartError::failed(format_args!("child {id} did not start: {error}")));
             }
@@ -137,7 +141,12 @@ impl Process for Tree {
     async fn init(group: &Arc<Group>, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let spawner = Spawner::current();
         group.escalation.begin(ctx.process());
-        if let Err(error) = group.start_all(&spawner).await {
+        let started = tokio::select! {
+            biased;
+            () = ctx.told_to_stop() => Err(StartError::failed("told to stop while it started")),
+            started = group.start_all(&spawner) => started,
+        };
+        if let Err(error) = started {
             group.close().await;
             return Err(error);
         }

@@ -4,11 +4,16 @@
 mod support;
 
 mod calls;
+mod cancel;
+mod cycles;
+mod idle;
 mod keyed;
+mod keys;
 mod otp_holes;
 mod process_macro;
 mod registry;
 mod residue;
+mod restart;
 mod rust_peers;
 mod stop;
 mod stress;

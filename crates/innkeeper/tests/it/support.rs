@@ -1,7 +1,12 @@
-//! A room whose every step a test can hold, fail or count.
+//! A room whose every step a test can hold, fail or count, and a process that does as it is told.
+
+mod script;
 
 use std::collections::HashMap;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use innkeeper::testing::{Alive, Census};
@@ -10,6 +15,8 @@ use innkeeper::{
     Restart, Shutdown, StartError, Supervisor,
 };
 use tokio::sync::Notify;
+
+pub(crate) use script::{Heard, Log, Order, Script, Told, act, plan, script, scripted, tell};
 
 /// A key of the tests: short to write.
 pub(crate) type Key = String;
@@ -25,6 +32,8 @@ pub(crate) enum InitPlan {
     Ok,
     /// Says that it is there, then waits to be let go.
     Hold(Gate),
+    /// As `Hold`, and then as the other plan.
+    HoldThen(Gate, Box<InitPlan>),
     Fail(&'static str),
     Decline,
     Panic,
@@ -42,6 +51,8 @@ pub(crate) enum EndPlan {
     Hold(Gate),
     Panic,
     Block(Gate),
+    /// Ends in order; the state panics when it is dropped.
+    PanicInDrop,
 }
 
 /// Two meetings: somebody is here; you may go on.
@@ -52,7 +63,7 @@ pub(crate) struct Gate(Arc<GateInner>);
 struct GateInner {
     here: Notify,
     go: Notify,
-    open: std::sync::atomic::AtomicBool,
+    open: AtomicBool,
 }
 
 impl Gate {
@@ -63,7 +74,7 @@ impl Gate {
 
     /// Lets all go on, those who come later too.
     pub(crate) fn open(&self) {
-        self.0.open.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.0.open.store(true, Ordering::SeqCst);
         self.0.go.notify_waiters();
     }
 
@@ -72,7 +83,7 @@ impl Gate {
         tokio::pin!(go);
         go.as_mut().enable();
         self.0.here.notify_one();
-        if !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+        if !self.0.open.load(Ordering::SeqCst) {
             go.await;
         }
     }
@@ -80,7 +91,7 @@ impl Gate {
     /// Holds the thread: for code that never yields.
     pub(crate) fn block(&self) {
         self.0.here.notify_one();
-        while !self.0.open.load(std::sync::atomic::Ordering::SeqCst) {
+        while !self.0.open.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -106,6 +117,10 @@ impl House {
 
     pub(crate) fn plan_end(&self, name: &str, plan: EndPlan) {
         self.plans.lock().unwrap().entry(key(name)).or_default().1 = plan;
+    }
+
+    pub(crate) fn planned_init(&self, name: &str) -> Option<InitPlan> {
+        self.plans.lock().unwrap().get(name).map(|plans| plans.0.clone())
     }
 
     fn plan(&self, name: &str) -> (InitPlan, EndPlan) {
@@ -163,7 +178,17 @@ pub(crate) struct Room {
     count: u64,
     seen: Vec<u64>,
     end: EndPlan,
+    bomb: Option<Bomb>,
     _alive: Alive,
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("drop panics");
+    }
 }
 
 pub(crate) enum Say {
@@ -187,8 +212,28 @@ pub(crate) enum Say {
     StopKey(Key),
     /// Spawns a task that holds something alive until dropped.
     Spawn(Census<Key>),
+    /// Spawns this.
+    Task(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Answers without ever replying.
     Forget,
+    /// Counts that it was handled; answers nothing.
+    Tally(Arc<AtomicU64>),
+    /// Calls the first of these keys with the others; answers the most telling outcome of all, as
+    /// `CallKey`.
+    Chain(Vec<Key>),
+    /// Stops every key there is; answers how many.
+    StopAll,
+}
+
+/// Whether a wait was refused as a cycle (0), worked (1), or neither (2).
+fn verdict<T>(outcome: Result<T, innkeeper::CallError<Say>>) -> u64 {
+    match outcome {
+        Ok(_) => 1,
+        Err(innkeeper::CallError::NotDelivered {
+            why: innkeeper::NotDelivered::Cycle(_), ..
+        }) => 0,
+        Err(_) => 2,
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -208,9 +253,13 @@ impl Process for Room {
     async fn init(args: &(Key, House), ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, house) = args.clone();
         let alive = house.census.enter(key.clone());
-        let (init, end) = house.plan(&key);
+        let (mut init, end) = house.plan(&key);
+        while let InitPlan::HoldThen(gate, then) = init {
+            gate.hold().await;
+            init = *then;
+        }
         match init {
-            InitPlan::Ok => {}
+            InitPlan::Ok | InitPlan::HoldThen(..) => {}
             InitPlan::Hold(gate) => gate.hold().await,
             InitPlan::Fail(why) => return Err(StartError::failed(why)),
             InitPlan::Decline => return Err(StartError::ignore()),
@@ -222,7 +271,7 @@ impl Process for Room {
             }
         }
         let _ = ctx;
-        Ok(Room { key, house, count: 0, seen: Vec::new(), end, _alive: alive })
+        Ok(Room { key, house, count: 0, seen: Vec::new(), end, bomb: None, _alive: alive })
     }
 
     async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
@@ -253,14 +302,7 @@ impl Process for Room {
             Say::CallKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
                 let outcome = rooms.via(&other).call(Say::Add(1)).await;
-                reply.send(Said::Number(match outcome {
-                    Ok(_) => 1,
-                    Err(innkeeper::CallError::NotDelivered {
-                        why: innkeeper::NotDelivered::Cycle(_),
-                        ..
-                    }) => 0,
-                    Err(_) => 2,
-                }));
+                reply.send(Said::Number(verdict(outcome)));
             }
             Say::StopKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
@@ -278,7 +320,29 @@ impl Process for Room {
                 });
                 reply.send(Said::Number(0));
             }
+            Say::Task(task) => {
+                ctx.spawn(task);
+                reply.send(Said::Number(0));
+            }
             Say::Forget => drop(reply),
+            Say::Tally(count) => {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            Say::Chain(keys) => {
+                let Some((next, rest)) = keys.split_first() else {
+                    return reply.send(Said::Number(1));
+                };
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                let outcome = rooms.via(next).call(Say::Chain(rest.to_vec())).await;
+                reply.send(match outcome {
+                    Ok(said) => said,
+                    other => Said::Number(verdict(other)),
+                });
+            }
+            Say::StopAll => {
+                let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
+                reply.send(Said::Number(rooms.stop_all().await as u64));
+            }
         }
     }
 
@@ -289,6 +353,7 @@ impl Process for Room {
             EndPlan::Hold(gate) => gate.hold().await,
             EndPlan::Panic => panic!("terminate panics"),
             EndPlan::Block(gate) => gate.block(),
+            EndPlan::PanicInDrop => self.bomb = Some(Bomb),
         }
     }
 }
@@ -316,12 +381,43 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
         }
         tokio::task::yield_now().await;
     }
-    // Other threads may be at work: give them real time, a little.
-    for _ in 0..2000 {
+    // Other threads may be at work, on a busy machine: give them real time.
+    for _ in 0..60_000 {
         if holds() {
             return;
         }
         tokio::time::sleep(millis(1)).await;
     }
     panic!("did not come about");
+}
+
+/// Polls a future once, with the waker of the task that asks.
+pub(crate) async fn poll_once<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Polls a future so many times, letting all others run in between, and drops it. Whether it was
+/// done before that.
+pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> bool {
+    let mut future = Box::pin(future);
+    for _ in 0..polls {
+        if poll_once(&mut future).await.is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+/// Lets every other task of this thread run until none has anything to do.
+pub(crate) async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Fails a test that would hang, in the time of its runtime.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    tokio::time::timeout(secs(3600), future.as_mut()).await.expect("it hangs")
 }
