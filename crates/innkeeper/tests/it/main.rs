@@ -1,6 +1,7 @@
 //! Black-box tests of the one-node core. Names are sentences; each test that guards a line of the
 //! contract carries its number.
 
+mod scripted;
 mod support;
 
 mod calls;

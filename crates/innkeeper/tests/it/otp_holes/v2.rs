@@ -1,0 +1,1 @@
+//! The holes of an agent around a dynamic supervisor and a registry.
