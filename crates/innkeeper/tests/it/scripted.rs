@@ -6,14 +6,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use innkeeper::testing::{Alive, Census};
 use innkeeper::{
-    ChildSpec, Context, Event, ExitReason, GetError, Key, Keyed, KeyedBuilder, Message, Process,
-    ProcessRef, ReplyTo, StartError, Supervisor, What,
+    ChildSpec, Context, Event, ExitReason, Key, Keyed, KeyedBuilder, Message, Process, ProcessRef,
+    ReplyTo, RestartBudget, StartError, Supervisor, What,
 };
 use tokio::runtime::Handle;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::{JoinHandle, yield_now};
 
 /// A step of a script.
@@ -153,6 +154,57 @@ impl<A: Clone + Send + Sync + 'static> Process for Echo<A> {
     }
 }
 
+/// Crashes the child that holds it, whichever incarnation that is; after others that were started
+/// before it, it tells that their supervisor is there again.
+#[derive(Clone, Default)]
+pub(crate) struct Fuse(Arc<(Notify, Notify)>);
+
+impl Fuse {
+    /// A supervisor under `root` that ends, and is restarted, each time the fuse blows.
+    pub(crate) async fn supervisor(root: &Supervisor) -> Supervisor {
+        let never = RestartBudget::new(0, Duration::from_secs(1));
+        let inner = Supervisor::new().name("inner").restart_budget(never);
+        root.start_supervisor(inner).await.unwrap()
+    }
+
+    /// Puts the fuse in, after the children that the supervisor has.
+    pub(crate) async fn put_in(supervisor: &Supervisor) -> Fuse {
+        let fuse = Fuse::default();
+        let spec = ChildSpec::new();
+        supervisor.start_child::<Fused>("fuse", fuse.clone(), spec).await.unwrap();
+        fuse.up().await;
+        fuse
+    }
+
+    pub(crate) fn blow(&self) {
+        self.0.0.notify_one();
+    }
+
+    /// Waits until all children are there again.
+    pub(crate) async fn up(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+pub(crate) struct Fused;
+
+impl Process for Fused {
+    type Args = Fuse;
+    type Message = Ask<()>;
+
+    async fn init(fuse: &Fuse, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let blown = fuse.clone();
+        ctx.spawn(async move {
+            blown.0.0.notified().await;
+            panic!("the fuse blows");
+        });
+        fuse.0.1.notify_one();
+        Ok(Fused)
+    }
+
+    async fn handle(&mut self, _: Ask<()>, _: ReplyTo<Ask<()>>, _: &mut Context<Self>) {}
+}
+
 /// Runs a task beside the test.
 pub(crate) fn aside<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
@@ -197,20 +249,4 @@ pub(crate) async fn hears<K: Key>(
             return event;
         }
     }
-}
-
-/// Asks until a scope that is between two runs of its supervisor is open again.
-pub(crate) async fn once_open<K: Key, P: Process>(
-    rooms: &Keyed<K, P>,
-    key: impl Into<K>,
-) -> ProcessRef<P::Message> {
-    let key = key.into();
-    for _ in 0..1_000_000 {
-        match rooms.get_or_start(&key).await {
-            Ok(outcome) => return outcome.process().unwrap(),
-            Err(GetError::ShuttingDown) => yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the scope did not open again");
 }

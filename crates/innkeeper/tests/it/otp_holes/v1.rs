@@ -7,15 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use innkeeper::testing::Census;
 use innkeeper::{
     ArgsPolicy, CallError, ChildSpec, Context, ExitReason, GetError, Keyed, Message, NotDelivered,
-    Outcome, Process, Registry, ReplyTo, Restart, RestartBudget, Shutdown, StartError,
-    StartKeyError, State, StopError, Supervisor, What, process,
+    Outcome, Process, Registry, ReplyTo, Restart, Shutdown, StartError, StartKeyError, State,
+    StopError, Supervisor, What, process,
 };
 use tokio::task::JoinSet;
 
-use crate::scripted::{
-    Echo, Script, Tell, aside, ask, at_once, get, hears, once_open, still_waits,
-};
-use crate::support::{EndPlan, Gate, House, InitPlan, Key, Say, add, key, millis, secs, spec};
+use crate::scripted::{Echo, Fuse, Script, aside, ask, at_once, get, hears, still_waits};
+use crate::support::{EndPlan, Gate, House, InitPlan, Key, Say, add, key, secs, spec};
 
 struct Lobby {
     lines: Vec<String>,
@@ -248,16 +246,14 @@ async fn v1_09_a_get_joins_the_restart_that_is_due_and_nobody_else_is_affected()
 async fn v1_10_a_new_supervisor_starts_no_second_room_beside_one_that_still_terminates() {
     let (house, gate) = (House::new(), Gate::default());
     let root = Supervisor::new().start().await.unwrap();
-    let budget = RestartBudget::new(0, secs(5));
-    let inner = Supervisor::new().name("inner").restart_budget(budget);
-    let inner = root.start_supervisor(inner).await.unwrap();
+    let inner = Fuse::supervisor(&root).await;
     let spec = spec().shutdown(Shutdown::Infinity);
     let rooms = house.open_under(&inner, house.builder(spec)).await;
     house.plan_end("a", EndPlan::Hold(gate.clone()));
     let old = get(&rooms, "a").await;
-    let fragile = inner.start_child::<Echo<()>>("fragile", (), ChildSpec::new()).await.unwrap();
+    let fuse = Fuse::put_in(&inner).await;
 
-    fragile.kill();
+    fuse.blow();
     gate.reached().await;
     // The supervisor is ending, and the room has not ended: whoever asks for it waits for that.
     still_waits(&mut rooms.get_or_start(&key("a"))).await;
@@ -265,7 +261,8 @@ async fn v1_10_a_new_supervisor_starts_no_second_room_beside_one_that_still_term
     assert_eq!((house.census.alive(), house.census.ever()), (1, 1));
     house.plan_end("a", EndPlan::Ok);
     gate.open();
-    let new = once_open(&rooms, "a").await;
+    fuse.up().await;
+    let new = get(&rooms, "a").await;
     assert_ne!(new, old);
     assert_eq!((house.census.alive(), house.census.most_of_one_key()), (1, 1));
 }
