@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, yield_now};
 pub(crate) type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 type Init<K> = Arc<dyn Fn(K, u64) -> Step<Result<(), StartError>> + Send + Sync>;
+type Task<K> = Arc<dyn Fn(K) -> Step<()> + Send + Sync>;
 type End<K> = Arc<dyn Fn(K) -> Step<()> + Send + Sync>;
 
 /// What all processes of one scope do.
@@ -29,6 +30,7 @@ pub(crate) struct Script<K: Key> {
     pub(crate) census: Census<K>,
     runs: Arc<AtomicU64>,
     init: Init<K>,
+    task: Option<Task<K>>,
     end: End<K>,
 }
 
@@ -39,6 +41,7 @@ impl<K: Key> Script<K> {
             census: Census::new(),
             runs: Arc::default(),
             init: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            task: None,
             end: Arc::new(|_| Box::pin(async {})),
         }
     }
@@ -49,6 +52,15 @@ impl<K: Key> Script<K> {
         F: Future<Output = Result<(), StartError>> + Send + 'static,
     {
         self.init = Arc::new(move |key, run| Box::pin(init(key, run)));
+        self
+    }
+
+    /// What a task beside each process does.
+    pub(crate) fn tasks<F>(mut self, task: impl Fn(K) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.task = Some(Arc::new(move |key| Box::pin(task(key))));
         self
     }
 
@@ -102,11 +114,14 @@ impl<K: Key> Process for Scripted<K> {
 
     async fn init(
         (key, script): &(K, Script<K>),
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Result<Self, StartError> {
         let alive = script.census.enter(key.clone());
         let run = script.runs.fetch_add(1, Ordering::SeqCst);
         (script.init)(key.clone(), run).await?;
+        if let Some(task) = &script.task {
+            ctx.spawn(task(key.clone()));
+        }
         Ok(Scripted { key: key.clone(), script: script.clone(), run, _alive: alive })
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use innkeeper::{
     CallError, CastError, ChildSpec, ExitReason, GetError, Key, Keyed, NotDelivered, Outcome,
-    Registry, Restart, RestartBudget, Shutdown, StartChildError, StartError, State, StopError,
-    Supervisor, What,
+    Registry, Restart, RestartBudget, Shutdown, StartChildError, State, StopError, Supervisor,
+    What,
 };
 
 use crate::scripted::{
