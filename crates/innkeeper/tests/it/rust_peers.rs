@@ -14,7 +14,9 @@ use innkeeper::{
 use tokio::task::{JoinSet, yield_now};
 
 use crate::scripted::{Echo, Script, Tell, aside, ask, at_once, get, hears, still_waits};
-use crate::support::{EndPlan, Gate, House, InitPlan, Said, Say, add, eventually, key, secs, spec};
+use crate::support::{
+    EndPlan, Gate, House, InitPlan, Said, Say, add, eventually, key, noted, secs, spec,
+};
 
 /// ractor: the name is free before `post_stop` has run, and two are alive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -233,6 +235,25 @@ async fn an_old_address_cannot_end_or_unregister_the_next_process_of_its_key() {
     assert_eq!(old.ended().await, ExitReason::NoProcess);
     assert_eq!(add(&new, 1).await, 1);
     assert_eq!(rooms.whereis(&key("a")), Some(new));
+}
+
+/// kameo: after a restart an old address is stale, and a `kill` through it hits nothing or the wrong
+/// one. Here it says so.
+#[tokio::test]
+async fn an_address_from_before_a_restart_reaches_nobody_and_says_so() {
+    let house = House::new();
+    let rooms = house.open(house.builder(spec().restart(Restart::Permanent))).await;
+    let old = get(&rooms, "a").await;
+    old.kill();
+    old.ended().await;
+    let new = get(&rooms, "a").await;
+    let refused = old.cast(Say::Note(1)).await.unwrap_err();
+    assert_eq!(refused.why, NotDelivered::Ended);
+    old.kill();
+    assert_eq!(old.stop(ExitReason::Normal, secs(1)).await, Err(StopError::NotFound));
+    assert_eq!(old.ended().await, ExitReason::Killed);
+    assert!(!old.is_alive() && new.is_alive());
+    assert_eq!(noted(&new).await, [0; 0]);
 }
 
 /// coerce: a panicked actor stays in the registry for ever.
