@@ -137,8 +137,11 @@ fn parse_init(method: &ImplItemFn) -> Result<Init> {
 fn handler(method: &ImplItemFn, is_call: bool) -> Result<Handler> {
     let sig = &method.sig;
     let mut inputs = sig.inputs.iter();
-    if !matches!(inputs.next(), Some(FnArg::Receiver(this)) if matches!(this.kind, ReceiverKind::Reference(..)))
-    {
+    let receiver = inputs.next().and_then(|input| match input {
+        FnArg::Receiver(this) => Some(&this.kind),
+        FnArg::Typed(_) => None,
+    });
+    if !matches!(receiver, Some(ReceiverKind::Reference(..))) {
         return Err(Error::new(sig.span(), "expected `&mut self` or `&self`"));
     }
     let (mut args, mut takes_ctx) = (Vec::new(), false);
@@ -200,4 +203,35 @@ fn is_context(of: &Type) -> bool {
     let Type::Reference(reference) = of else { return false };
     let Type::Path(path) = &*reference.elem else { return false };
     path.path.segments.last().is_some_and(|last| last.ident == "Context")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(block: ItemImpl) -> String {
+        process(block).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_process_without_init_is_refused_by_name() {
+        let refused = refused(syn::parse_quote!(
+            impl Room {
+                #[call]
+                fn count(&self) -> usize {}
+            }
+        ));
+        assert_eq!(refused, "expected `async fn init(args: &Args) -> Result<Self, StartError>`");
+    }
+
+    #[test]
+    fn a_handler_that_takes_its_state_away_is_refused() {
+        let refused = refused(syn::parse_quote!(
+            impl Room {
+                #[call]
+                fn count(self) -> usize {}
+            }
+        ));
+        assert_eq!(refused, "expected `&mut self` or `&self`");
+    }
 }
