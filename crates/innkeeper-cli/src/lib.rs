@@ -2,6 +2,7 @@
 
 pub mod args;
 mod client;
+mod clock;
 mod config_file;
 mod error;
 mod logs;

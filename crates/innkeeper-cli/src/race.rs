@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 pub use report::Report;
 
+use crate::clock;
+
 /// Something that has rooms by key.
 pub trait Contender: Clone + Send + Sync + 'static {
     /// The address of a room.
@@ -132,7 +134,7 @@ async fn one_round<C: Contender>(
 }
 
 async fn ask<C: Contender>(contender: &C, key: &str) -> Outcome {
-    let began = now();
+    let began = clock::now();
     match contender.get_or_start(key).await {
         Ok(Answer { incarnation, started, .. }) => {
             Outcome::Seen(Seen { incarnation, started, took: began.elapsed() })
@@ -143,7 +145,7 @@ async fn ask<C: Contender>(contender: &C, key: &str) -> Outcome {
 
 /// Asks, and now and then does something nasty.
 async fn disturb<C: Contender>(contender: &C, key: &str, roll: u64) -> Outcome {
-    let began = now();
+    let began = clock::now();
     let asking = contender.get_or_start(key);
     let answer = if roll.is_multiple_of(16) {
         match give_up(asking, roll / 16 % 8).await {
@@ -207,9 +209,4 @@ fn count(report: &mut Report, plan: &Plan, outcomes: Vec<Outcome>) {
         let (seen, callers) = (seen.len(), plan.callers);
         report.violation(format!("{callers} callers saw {seen} incarnations, {told} starts"));
     }
-}
-
-#[allow(clippy::disallowed_methods)] // A stopwatch; nothing is decided by it.
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
 }
