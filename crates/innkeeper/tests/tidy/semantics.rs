@@ -1,0 +1,153 @@
+//! The tables of docs/SEMANTICS.md: which tests show which promise, and which known hole is closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Finding;
+use crate::source::numbered;
+
+/// How many of the known holes may go without a test.
+const WITHOUT_TEST_MAX: usize = 6;
+
+/// What begins the cell of a line that has no test, before the reason.
+const NONE: &str = "none: ";
+
+/// What stands in the cell of a promise that is not kept yet.
+const NOT_YET: &str = "cluster: not yet";
+
+/// The row of one promise or hole.
+struct Row {
+    line: usize,
+    tests: Vec<String>,
+    /// Why there is none.
+    reason: Option<String>,
+}
+
+/// What is wrong with the tables, given the tests that there are.
+pub(crate) fn findings(text: &str, tests: &BTreeSet<String>) -> Vec<Finding> {
+    let (rows, mut findings) = rows(text);
+    for row in rows.values() {
+        for test in row.tests.iter().filter(|test| !tests.contains(*test)) {
+            let what = format!("there is no test `{test}`; name one that there is");
+            findings.push(Finding::new(row.line, what));
+        }
+        if row.tests.is_empty() && row.reason.is_none() {
+            let what = format!("name a test in the last column, or say `{NONE}` and why");
+            findings.push(Finding::new(row.line, what));
+        }
+    }
+    for id in ids().filter(|id| !rows.contains_key(id)) {
+        findings.push(Finding::new(1, format!("{id} has no row; add one with its test")));
+    }
+    let holes = rows.iter().filter(|(id, row)| is_hole(id) && row.reason.is_some());
+    let without: Vec<_> = holes.map(|(id, _)| id.as_str()).collect();
+    if without.len() > WITHOUT_TEST_MAX {
+        let what = format!("{} have no test; {WITHOUT_TEST_MAX} may", without.join(", "));
+        findings.push(Finding::new(1, what));
+    }
+    for (id, row) in rows.iter().filter(|(id, _)| id.starts_with('P')) {
+        if row.tests.is_empty() || row.reason.is_some() {
+            findings.push(Finding::new(row.line, format!("{id} is owed a test")));
+        }
+    }
+    findings
+}
+
+/// All that has to have a row.
+fn ids() -> impl Iterator<Item = String> {
+    let promises = (1..=16).map(|n| format!("P{n}")).chain((1..=9).map(|n| format!("C{n}")));
+    let v1 = (1..=21).map(|n| format!("V1-{n:02}"));
+    let v2 = (1..=23).map(|n| format!("V2-{n:02}"));
+    promises.chain(v1).chain(v2).chain((1..=10).map(|n| format!("G-{n:02}")))
+}
+
+fn is_hole(id: &str) -> bool {
+    id.starts_with('V') || id.starts_with('G')
+}
+
+/// Every row of a table whose last column is one of tests, by its first column.
+fn rows(text: &str) -> (BTreeMap<String, Row>, Vec<Finding>) {
+    let (mut rows, mut findings) = (BTreeMap::new(), Vec::new());
+    let mut is_of_tests = false;
+    for (line, text) in numbered(text) {
+        let Some(cells) = text.strip_prefix("| ").and_then(|text| text.strip_suffix(" |")) else {
+            is_of_tests = false;
+            continue;
+        };
+        let cells: Vec<&str> = cells.split(" | ").map(str::trim).collect();
+        let (first, last) = (cells[0], cells[cells.len() - 1]);
+        let is_head = last == "tests";
+        is_of_tests |= is_head;
+        if is_head || !is_of_tests || first == "---" {
+            continue;
+        }
+        let row = Row {
+            line,
+            tests: last.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+            reason: last.strip_prefix(NONE).or(last.strip_prefix(NOT_YET)).map(str::to_owned),
+        };
+        if rows.insert(first.to_owned(), row).is_some() {
+            findings.push(Finding::new(line, format!("{first} has two rows; make one of them")));
+        }
+    }
+    (rows, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> String {
+        let row = |id: String| match id.as_str() {
+            "C1" => "| C1 | same code | cluster: not yet |\n".to_owned(),
+            "G-10" => "| G-10 | global names | none: needs a cluster |\n".to_owned(),
+            _ => format!("| {id} | what it is | `a_test`, `another` |\n"),
+        };
+        let other = "| word | what |\n| --- | --- |\n| key | a name |\n";
+        let head = "| id | what | tests |\n| --- | --- | --- |\n";
+        format!("# Title\n\n{other}\n{head}{}", ids().map(row).collect::<String>())
+    }
+
+    fn check(text: &str) -> Vec<String> {
+        let tests = ["a_test", "another"].map(str::to_owned).into();
+        findings(text, &tests).into_iter().map(|found| found.what).collect()
+    }
+
+    #[test]
+    fn a_whole_table_has_nothing_wrong() {
+        assert_eq!(check(&whole()), [""; 0]);
+    }
+
+    #[test]
+    fn a_test_that_is_not_there_is_found() {
+        let text = whole().replace("| P3 | what it is | `a_test`", "| P3 | what it is | `gone`");
+        assert_eq!(check(&text), ["there is no test `gone`; name one that there is"]);
+    }
+
+    #[test]
+    fn a_missing_row_and_a_second_one_are_found() {
+        let text = whole().replace("| V1-07 |", "| V1-08 |");
+        let found = check(&text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("V1-08 has two rows") && found[1].starts_with("V1-07"));
+    }
+
+    #[test]
+    fn a_promise_without_a_test_is_found() {
+        let text = whole()
+            .replace("| P9 | what it is | `a_test`, `another` |", "| P9 | messages | none: hard |");
+        assert_eq!(check(&text), ["P9 is owed a test"]);
+        let text = whole().replace("`a_test`, `another` |", "some day |");
+        assert!(check(&text).iter().any(|found| found.starts_with("name a test")));
+    }
+
+    #[test]
+    fn more_holes_without_a_test_than_may_be_are_found() {
+        let mut text = whole();
+        for n in 1..=6 {
+            let row = format!("| V2-0{n} | what it is | `a_test`, `another` |");
+            text = text.replace(&row, &format!("| V2-0{n} | what it is | none: hard |"));
+        }
+        let found = check(&text);
+        assert_eq!(found, ["G-10, V2-01, V2-02, V2-03, V2-04, V2-05, V2-06 have no test; 6 may"]);
+    }
+}
