@@ -225,6 +225,15 @@ pub(crate) enum Say {
     StopAll,
 }
 
+/// As `verdict`, of a stop.
+fn stop_verdict(stopped: &Result<(), innkeeper::StopError>) -> u64 {
+    match stopped {
+        Ok(()) => 1,
+        Err(innkeeper::StopError::Cycle(_)) => 0,
+        Err(_) => 2,
+    }
+}
+
 /// Whether a wait was refused as a cycle (0), worked (1), or neither (2).
 fn verdict<T>(outcome: Result<T, innkeeper::CallError<Say>>) -> u64 {
     match outcome {
@@ -306,11 +315,7 @@ impl Process for Room {
             }
             Say::StopKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
-                reply.send(Said::Number(match rooms.stop(&other).await {
-                    Ok(()) => 1,
-                    Err(innkeeper::StopError::Cycle(_)) => 0,
-                    Err(_) => 2,
-                }));
+                reply.send(Said::Number(stop_verdict(&rooms.stop(&other).await)));
             }
             Say::Spawn(census) => {
                 let alive = census.enter(self.key.clone());
