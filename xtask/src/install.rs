@@ -1,4 +1,5 @@
-//! Installs what the tests talk to: a browser, Node with the real client, a compiler for the fuzzer.
+//! Installs what the tests talk to: a browser, Node with the real client, a compiler for the
+//! fuzzer.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

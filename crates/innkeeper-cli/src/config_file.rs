@@ -109,7 +109,8 @@ pub(crate) fn init(path: &Path, force: bool) -> Result<(), Failure> {
 
 fn template() -> String {
     let mut text = String::from(
-        "# Settings of `innkeeper serve`. A flag or a variable INNKEEPER_... goes before what is said\n\
+        "# Settings of `innkeeper serve`. A flag or a variable INNKEEPER_... goes before what is \
+         said\n\
          # here; `innkeeper config show --config FILE` prints what counts, and why.\n",
     );
     for (id, help, default) in settings::known() {

@@ -17,9 +17,9 @@ use proc_macro::TokenStream;
 /// - `terminate`, `down`, `link_exit` and `idle` are as in `innkeeper::Process`.
 /// - All else stays as it is.
 ///
-/// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk to
-/// any `innkeeper::Target<RoomMessage>`: a process reference or a key. They are as visible as the
-/// first `#[call]` or `#[cast]` method.
+/// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk
+/// to any `innkeeper::Target<RoomMessage>`: a process reference or a key. They are as visible as
+/// the first `#[call]` or `#[cast]` method.
 #[proc_macro_attribute]
 pub fn process(options: TokenStream, block: TokenStream) -> TokenStream {
     let made = parse::options(options.into())

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::limits;
 
-/// Runs `connection` for each connection. Once the server closes no more are taken, and this returns
-/// when the last one has ended.
+/// Runs `connection` for each connection. Once the server closes no more are taken, and this
+/// returns when the last one has ended.
 pub(crate) async fn each<F>(
     listener: TcpListener,
     app: &App,

@@ -1,4 +1,5 @@
-//! How fast each client may start rooms: a rate for each address, and no more addresses than a bound.
+//! How fast each client may start rooms: a rate for each address, and no more addresses than a
+//! bound.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -171,8 +171,8 @@ impl<O: Owner> Cell<O> {
 
     /// Ends a start that has taken too long; does nothing if it is over or still has time.
     ///
-    /// Called by whoever notices first, the runner or a waiter: an `init` that never yields does not
-    /// let its runner notice anything.
+    /// Called by whoever notices first, the runner or a waiter: an `init` that never yields does
+    /// not let its runner notice anything.
     pub(crate) fn check_start_deadline(&self) {
         let late = {
             let core = self.core.lock();

@@ -1,4 +1,5 @@
-//! What a supervisor is told about a child: when to restart it, how to stop it, how much it may hold.
+//! What a supervisor is told about a child: when to restart it, how to stop it, how much it may
+//! hold.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -89,8 +89,8 @@ impl<P: Process> Context<P> {
         0
     }
 
-    /// Ends the process in order once the present callback returns (OTP's `{:stop, reason, state}`):
-    /// no further message is handled, then `terminate` runs.
+    /// Ends the process in order once the present callback returns (OTP's
+    /// `{:stop, reason, state}`): no further message is handled, then `terminate` runs.
     pub fn stop(&mut self, reason: ExitReason) {
         self.wish = Some(Wish::Stop(reason));
     }
@@ -113,8 +113,8 @@ impl<P: Process> Context<P> {
         self.extras().tasks.spawn(task);
     }
 
-    /// Says something to this process later (OTP's `Process.send_after/3`). It does not pass through
-    /// the mailbox, so it is never refused; it ends with the incarnation.
+    /// Says something to this process later (OTP's `Process.send_after/3`). It does not pass
+    /// through the mailbox, so it is never refused; it ends with the incarnation.
     ///
     /// # Errors
     /// [`TooManyTimers`] at [`limits::TIMERS_MAX`].

@@ -168,8 +168,8 @@ impl DynamicSupervisorBuilder {
         self
     }
 
-    /// Starts it as a child of `supervisor`. When too many of its children crash it ends with all of
-    /// them, and comes back without any, as in OTP.
+    /// Starts it as a child of `supervisor`. When too many of its children crash it ends with all
+    /// of them, and comes back without any, as in OTP.
     ///
     /// # Errors
     /// [`StartChildError`] if the supervisor has a child of that name, or is ending.

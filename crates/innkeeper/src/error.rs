@@ -175,7 +175,8 @@ impl std::error::Error for Cycle {}
 pub enum GetError {
     /// `init` failed. Every caller who waited for this start gets the same error; the key is free.
     InitFailed(ExitReason),
-    /// `init` was not done within the start timeout of the spec. The key is taken until it has ended.
+    /// `init` was not done within the start timeout of the spec. The key is taken until it has
+    /// ended.
     StartTimeout,
     /// The caller's deadline passed. A start or stop under way goes on; asking again joins it.
     Timeout {

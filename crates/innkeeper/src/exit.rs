@@ -8,8 +8,8 @@ use crate::limits;
 
 /// Why an incarnation ended.
 ///
-/// The counterpart of OTP's exit reasons: `normal`, `shutdown` and `{shutdown, term}` are successful
-/// exits, everything else is a crash.
+/// The counterpart of OTP's exit reasons: `normal`, `shutdown` and `{shutdown, term}` are
+/// successful exits, everything else is a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExitReason {

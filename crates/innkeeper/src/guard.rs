@@ -1,5 +1,5 @@
-//! Runs a piece of user code so that nothing it does escapes: not a panic, not a kill that it does not
-//! notice, not a wait past its deadline.
+//! Runs a piece of user code so that nothing it does escapes: not a panic, not a kill that it does
+//! not notice, not a wait past its deadline.
 
 use std::cell::Cell as Flag;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -44,8 +44,8 @@ impl<K: Hash + Eq + Clone + fmt::Debug + Send + Sync + 'static> Key for K {}
 ///
 /// # Guarantees
 /// At most one incarnation of a key is alive at any instant, whatever happens meanwhile: from the
-/// first instruction of its `init` until its state is dropped and its tasks have ended. No operation
-/// on one key waits for another key.
+/// first instruction of its `init` until its state is dropped and its tasks have ended. No
+/// operation on one key waits for another key.
 ///
 /// # Examples
 /// ```
@@ -133,8 +133,9 @@ impl<K: Key, P: Process> Keyed<K, P> {
     ///
     /// # Guarantees
     /// All who ask at once share one start and its one outcome; at most one of them is told
-    /// [`Outcome::Started`]. What is handed out was ready, and was not told to stop, at some instant
-    /// between the asking and the answer. During a restart or a stop it waits for what comes next.
+    /// [`Outcome::Started`]. What is handed out was ready, and was not told to stop, at some
+    /// instant between the asking and the answer. During a restart or a stop it waits for what
+    /// comes next.
     ///
     /// # Errors
     /// See [`GetError`]; after any of them nothing was started by this call, except that a start
@@ -198,8 +199,8 @@ impl<K: Key, P: Process> Keyed<K, P> {
         Via::new(self.scope.clone(), key.clone())
     }
 
-    /// Ends the process of a key, and waits until the key is free (OTP's `terminate_child/2`, but by
-    /// key). Messages that wait are handed back. A parked key is freed.
+    /// Ends the process of a key, and waits until the key is free (OTP's `terminate_child/2`, but
+    /// by key). Messages that wait are handed back. A parked key is freed.
     ///
     /// # Errors
     /// - [`StopError::NotFound`](crate::StopError::NotFound): there is none.

@@ -2,8 +2,9 @@
 //!
 //! Two halves. The *inbox* is where senders push, under the cell's lock. The *batch* is what the
 //! runner took from it in one go and works through under a lock of its own, which senders do not
-//! touch, so that a busy sender and a busy process meet once a batch and not once a message. What is
-//! in the batch still waits: it can be withdrawn, counts against the bound, and survives a crash.
+//! touch, so that a busy sender and a busy process meet once a batch and not once a message. What
+//! is in the batch still waits: it can be withdrawn, counts against the bound, and survives a
+//! crash.
 //!
 //! The first message of an inbox lies in the inbox itself, so that a process which gets one message
 //! at a time, or none, owns no heap for its mailbox.
@@ -69,8 +70,8 @@ impl<M: Message> Inbox<M> {
         Ok(())
     }
 
-    /// The oldest message of the inbox, for a runner whose batch is empty; what is behind it becomes
-    /// the next batch. An empty inbox gives its memory back.
+    /// The oldest message of the inbox, for a runner whose batch is empty; what is behind it
+    /// becomes the next batch. An empty inbox gives its memory back.
     pub(crate) fn pop(&mut self, batch: &Batch<M>) -> Option<Envelope<M>> {
         let oldest = self.first.take().or_else(|| self.rest.pop_front());
         if oldest.is_some() {

@@ -1,4 +1,5 @@
-//! What any process is to another, whatever can be said to it: something to wait for, to watch, to stop.
+//! What any process is to another, whatever can be said to it: something to wait for, to watch, to
+//! stop.
 
 use std::any::Any;
 use std::sync::{Arc, Weak};

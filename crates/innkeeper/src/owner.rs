@@ -1,4 +1,5 @@
-//! What a cell needs to know of whoever had it made: how to start, what follows an exit, whom to tell.
+//! What a cell needs to know of whoever had it made: how to start, what follows an exit, whom to
+//! tell.
 
 use std::ops::Deref;
 use std::sync::Arc;

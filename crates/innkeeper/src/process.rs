@@ -85,8 +85,8 @@ pub trait Process: Sized + Send + 'static {
     /// `Ok`. It may start and call other processes, but not itself.
     ///
     /// # Errors
-    /// [`StartError::ignore`] declines to start, which is a value and not a failure; any other error
-    /// fails the start.
+    /// [`StartError::ignore`] declines to start, which is a value and not a failure; any other
+    /// error fails the start.
     ///
     /// # Cancel safety
     /// May be dropped at any await point, when the start timeout passes or the process is stopped

@@ -74,8 +74,8 @@ impl<M: Message> ProcessRef<M> {
     /// Messages of one sender to one incarnation are handled in the order they were sent.
     ///
     /// # Errors
-    /// - [`CallError::NotDelivered`](crate::CallError::NotDelivered): it did not run; the message is
-    ///   handed back.
+    /// - [`CallError::NotDelivered`](crate::CallError::NotDelivered): it did not run; the message
+    ///   is handed back.
     /// - [`CallError::Unknown`](crate::CallError::Unknown): it may have run.
     pub fn call(&self, message: M) -> Call<'_, M> {
         Call::new(self, message, std::convert::identity)

@@ -18,11 +18,12 @@ use crate::process_ref::ProcessRef;
 use crate::registry::table::{Entered, Refused, Row, Table};
 use crate::seam::Mutex;
 
-/// Names for processes that take messages `M`, each with a value (OTP's `Registry` with unique keys).
+/// Names for processes that take messages `M`, each with a value (OTP's `Registry` with unique
+/// keys).
 ///
 /// Naming only: it starts and restarts nothing. A restarted process is a new incarnation and
-/// registers itself anew, best in `init`. Where names and supervision belong together, as for rooms,
-/// use [`Keyed`](crate::Keyed), which cannot come apart.
+/// registers itself anew, best in `init`. Where names and supervision belong together, as for
+/// rooms, use [`Keyed`](crate::Keyed), which cannot come apart.
 ///
 /// # Guarantees
 /// At most one live process has a name. An entry goes when its process ends: before its end can be
@@ -117,8 +118,8 @@ impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
     /// Names a process (OTP's `Registry.register/3`).
     ///
     /// # Errors
-    /// - [`RegisterError::AlreadyRegistered`], with the process that has the name; also if it is the
-    ///   same one.
+    /// - [`RegisterError::AlreadyRegistered`], with the process that has the name; also if it is
+    ///   the same one.
     /// - [`RegisterError::NoProcess`]: it has ended.
     /// - [`RegisterError::Full`] at [`limits::CHILDREN_MAX`] names.
     pub fn register(
@@ -177,8 +178,8 @@ impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
         Some((entry.process.clone(), value))
     }
 
-    /// Changes the value of a name that `process` has (OTP's `Registry.update_value/3`), and answers
-    /// the new one. `None`, and `change` is not called, if it has not got it.
+    /// Changes the value of a name that `process` has (OTP's `Registry.update_value/3`), and
+    /// answers the new one. `None`, and `change` is not called, if it has not got it.
     pub fn update_value(
         &self,
         key: &K,

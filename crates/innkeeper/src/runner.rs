@@ -125,8 +125,8 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
-        // Boxed, so that a large init does not size the task for the rest of its life. The arguments
-        // too are made by user code, which belongs to the start.
+        // Boxed, so that a large init does not size the task for the rest of its life. The
+        // arguments too are made by user code, which belongs to the start.
         let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
         guarded(cell, Limit::Init(deadline), init).await
     };

@@ -1,7 +1,7 @@
 //! The one place that says which locks and tasks the crate runs on.
 //!
-//! Normally parking_lot's locks and tokio's tasks; under `--cfg shuttle` the schedule explorer's, so
-//! that the same code can be run under seeded thread schedules. What stays tokio's in both (its
+//! Normally parking_lot's locks and tokio's tasks; under `--cfg shuttle` the schedule explorer's,
+//! so that the same code can be run under seeded thread schedules. What stays tokio's in both (its
 //! synchronisation types, which need no runtime) is used directly.
 
 #[cfg(not(shuttle))]

@@ -25,8 +25,8 @@ use crate::supervisor::tree::{Group, Tree};
 
 pub use closing::{Names, ShutdownReport};
 
-/// A supervisor (OTP's `Supervisor` with the strategy one_for_one): each of its children is restarted
-/// by itself; too many restarts end the supervisor, and with it all children.
+/// A supervisor (OTP's `Supervisor` with the strategy one_for_one): each of its children is
+/// restarted by itself; too many restarts end the supervisor, and with it all children.
 ///
 /// # Differences from OTP
 /// A child's `init` does not hold up the supervisor: children that are added run theirs side by

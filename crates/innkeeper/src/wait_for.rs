@@ -1,7 +1,7 @@
 //! Decides whether a process that is about to wait would wait for itself.
 //!
-//! Each process that waits, or is waited for by a process, has a node; a wait is an edge. The edge is
-//! drawn before the search for a cycle, so that of two processes that are about to wait for each
+//! Each process that waits, or is waited for by a process, has a node; a wait is an edge. The edge
+//! is drawn before the search for a cycle, so that of two processes that are about to wait for each
 //! other at least one sees it.
 
 use std::cell::RefCell;

@@ -81,8 +81,8 @@ fn authority(origin: &str) -> Option<&str> {
     origin.split_once("://").map(|(_, authority)| authority)
 }
 
-/// Whether a host header names this server in a way that no foreign page can make up: by address, or
-/// as localhost.
+/// Whether a host header names this server in a way that no foreign page can make up: by address,
+/// or as localhost.
 fn is_own_name(host: &str) -> bool {
     let Ok(uri) = host.parse::<Uri>() else { return false };
     let Some(name) = uri.host() else { return false };

@@ -150,8 +150,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
 
     /// Starts the scope as a child of `supervisor`, under its name.
     ///
-    /// When the supervisor ends so do all processes of the scope, all at once; when it is restarted,
-    /// this same scope opens again, empty.
+    /// When the supervisor ends so do all processes of the scope, all at once; when it is
+    /// restarted, this same scope opens again, empty.
     ///
     /// # Errors
     /// [`StartChildError`] if the supervisor has a child of that name, or is ending.

@@ -43,8 +43,8 @@ impl<K: Key + Ord, P: Process> Ord for ByKey<K, P> {
 }
 
 impl<K: Key + Ord, P: Process> Keyed<K, P> {
-    /// The first keys after `after`, in order, of those that `wanted` picks: at most `limit`, and at
-    /// most [`limits::PAGE_MAX`].
+    /// The first keys after `after`, in order, of those that `wanted` picks: at most `limit`, and
+    /// at most [`limits::PAGE_MAX`].
     ///
     /// One scan of all keys, in chunks between which others run. It keeps only the page, so asking
     /// for a million keys page by page scans them once for each page.

@@ -339,21 +339,22 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 impl<K: Key, P: Process> KeyedOwner<K, P> {
     /// Tells the log and the subscribers what happened.
     fn tell(&self, incarnation: Incarnation, what: What) {
+        let key = &self.key;
         match &what {
             What::Restarting { reason, .. } if reason.is_abnormal() => {
-                tracing::warn!(key = ?self.key, %incarnation, %reason, "process crashed, restarting");
+                tracing::warn!(?key, %incarnation, %reason, "process crashed, restarting");
             }
             What::Parked(reason) => {
-                tracing::error!(key = ?self.key, %incarnation, %reason, "process parked");
+                tracing::error!(?key, %incarnation, %reason, "process parked");
             }
             What::Stopped(reason) if reason.is_abnormal() => {
-                tracing::warn!(key = ?self.key, %incarnation, %reason, "process ended");
+                tracing::warn!(?key, %incarnation, %reason, "process ended");
             }
             _ => {}
         }
         let events = &self.shared.events;
         if events.receiver_count() > 0 {
-            let event = Event { key: self.key.clone(), incarnation, what };
+            let event = Event { key: key.clone(), incarnation, what };
             // Nobody left to hear it is no failure.
             let _ = events.send(event);
         }

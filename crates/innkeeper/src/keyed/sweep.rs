@@ -99,8 +99,8 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
     }
 }
 
-/// Does something to one cell and lets go of it, which may be its end. A key whose own code panics is
-/// not to be in the way of the other keys.
+/// Does something to one cell and lets go of it, which may be its end. A key whose own code panics
+/// is not to be in the way of the other keys.
 fn each<K: Key, P: Process>(cell: Arc<KeyedCell<K, P>>, what: impl FnOnce(&Arc<KeyedCell<K, P>>)) {
     drop(contained(|| {
         what(&cell);

@@ -7,10 +7,11 @@
 //! # Why at most one incarnation is alive
 //! 1. An incarnation begins only in [`Slot::begin`] (a fresh slot, `Starting`) and on
 //!    [`Event::BackoffOver`] (`Backoff` -> `Starting`).
-//! 2. `Backoff` is entered only on [`Event::Ended`], which the runner reports after the state of the
-//!    incarnation was dropped and every task of its context has ended.
+//! 2. `Backoff` is entered only on [`Event::Ended`], which the runner reports after the state of
+//!    the incarnation was dropped and every task of its context has ended.
 //! 3. A slot is `Free` or `Parked` only after [`Event::Ended`] too, or from `Backoff` and `Parked`,
-//!    where nothing is alive; and the table puts a fresh slot only where there is none or a free one.
+//!    where nothing is alive; and the table puts a fresh slot only where there is none or a free
+//!    one.
 //!
 //! Hence between the first instruction of one incarnation's `init` and the next one's lies the end
 //! of the first.
@@ -254,8 +255,8 @@ impl Slot {
     fn stop(&mut self, reason: ExitReason, shutdown: Shutdown, now: Moment) -> Step {
         let brutal = shutdown == Shutdown::BrutalKill;
         let signal = match self.phase {
-            // An init is torn down, not waited for: it may hang, and nothing depends on it yet. Save
-            // where the spec says that the process is never killed: a supervisor has children.
+            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
+            // Save where the spec says that the process is never killed: a supervisor has children.
             Phase::Starting { .. } if shutdown != Shutdown::Infinity => Signal::Kill(reason),
             _ if brutal => Signal::Kill(ExitReason::Killed),
             _ => Signal::Stop(reason),

@@ -1,7 +1,8 @@
 //! A concurrent table of whatever has a key: found by hash, put in once, taken out by identity.
 //!
 //! Spread over shards so that keys rarely meet. A key's own `Eq` runs under a shard's lock and is
-//! short; its `Hash` runs before, and its `Drop` after. Nothing else of the user's runs under a lock.
+//! short; its `Hash` runs before, and its `Drop` after. Nothing else of the user's runs under a
+//! lock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ struct Shard<R: ?Sized>(RwLock<HashTable<Arc<R>>>);
 
 /// What was found when a row was to be put in.
 pub(crate) enum Entered<R: ?Sized> {
-    /// It was put in, where there may have been a vacant one: for the caller to drop, once it is done
-    /// with what is new. That may be the end of a key, and so run user code.
+    /// It was put in, where there may have been a vacant one: for the caller to drop, once it is
+    /// done with what is new. That may be the end of a key, and so run user code.
     New(Arc<R>, Option<Arc<R>>),
     /// There was one already.
     Existing(Arc<R>),
@@ -72,8 +73,8 @@ impl<R: Row + ?Sized> Table<R> {
 
     /// Puts a row in where there is none, or only a `vacant` one, and fewer than `max` in all.
     ///
-    /// `make` runs under the shard's lock, once it is sure that a row is needed; what it refuses has
-    /// no effect.
+    /// `make` runs under the shard's lock, once it is sure that a row is needed; what it refuses
+    /// has no effect.
     pub(crate) fn enter<E: From<Refused>>(
         &self,
         hash: u64,

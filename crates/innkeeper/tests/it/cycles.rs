@@ -218,7 +218,8 @@ async fn two_inits_that_ask_for_each_other_on_two_threads_do_not_wait_for_ever()
 async fn an_init_cannot_wait_for_somebody_who_waits_for_this_start() {
     let house = House::new();
     let rooms = house.rooms().await;
-    // `a` is live, and in its handler calls `b`, whose init asks for `a`: that is there, so it works.
+    // `a` is live, and in its handler calls `b`, whose init asks for `a`: that is there, so it
+    // works.
     let _ = rooms.get_or_start(&key("a")).await.unwrap();
     house.plan_init("b", InitPlan::Ask(key("a")));
     assert_eq!(at_once(&rooms, "a", Say::CallKey(key("b"))).await, WORKED);

@@ -237,8 +237,8 @@ async fn an_old_address_cannot_end_or_unregister_the_next_process_of_its_key() {
     assert_eq!(rooms.whereis(&key("a")), Some(new));
 }
 
-/// kameo: after a restart an old address is stale, and a `kill` through it hits nothing or the wrong
-/// one. Here it says so.
+/// kameo: after a restart an old address is stale, and a `kill` through it hits nothing or the
+/// wrong one. Here it says so.
 #[tokio::test]
 async fn an_address_from_before_a_restart_reaches_nobody_and_says_so() {
     let house = House::new();

@@ -134,9 +134,10 @@ impl Message for Order {
 }
 
 /// An order to do something.
-pub(crate) fn act(
-    act: impl for<'a> FnOnce(&'a mut Script, &'a mut Context<Script>) -> Later<'a, ()> + Send + 'static,
-) -> Order {
+pub(crate) fn act<F>(act: F) -> Order
+where
+    F: for<'a> FnOnce(&'a mut Script, &'a mut Context<Script>) -> Later<'a, ()> + Send + 'static,
+{
     Order::Act(Box::new(act))
 }
 
@@ -202,9 +203,9 @@ pub(crate) async fn scripted(told: Told) -> ProcessRef<Order> {
 }
 
 /// Has a script do something, and waits until it is done.
-pub(crate) async fn tell(
-    script: &ProcessRef<Order>,
-    what: impl for<'a> FnOnce(&'a mut Script, &'a mut Context<Script>) -> Later<'a, ()> + Send + 'static,
-) {
+pub(crate) async fn tell<F>(script: &ProcessRef<Order>, what: F)
+where
+    F: for<'a> FnOnce(&'a mut Script, &'a mut Context<Script>) -> Later<'a, ()> + Send + 'static,
+{
     script.call(act(what)).await.unwrap();
 }
