@@ -1,6 +1,9 @@
 //! Black-box tests of the one-node core. Names are sentences; each test that guards a line of the
 //! contract carries its number.
 
+// What a test unwraps is what it asserts, and the clock that it reads is one that it holds.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 mod scripted;
 mod support;
 

@@ -97,8 +97,6 @@ pub(crate) struct Scripted<K: Key> {
 pub(crate) enum Tell {
     /// Answers which run of the scope this is, from 0 on.
     Run,
-    /// Does a step within the handler, and answers what that does.
-    Do(Step<u64>),
     /// Ends in order.
     Stop(ExitReason),
     Panic,
@@ -128,7 +126,6 @@ impl<K: Key> Process for Scripted<K> {
     async fn handle(&mut self, tell: Tell, reply: ReplyTo<Tell>, ctx: &mut Context<Self>) {
         match tell {
             Tell::Run => reply.send(self.run),
-            Tell::Do(step) => reply.send(step.await),
             Tell::Stop(reason) => {
                 ctx.stop(reason);
                 reply.send(self.run);

@@ -196,9 +196,9 @@ fn lines_with(source: &Source, wanted: &[&str], what: &str) -> Vec<Finding> {
 fn has(code: &str, wanted: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(wanted).any(|(at, _)| {
-        let before = code[..at].chars().next_back().is_some_and(is_word);
-        let after = code[at + wanted.len()..].starts_with(is_word);
-        !(before && wanted.starts_with(is_word)) && !(after && wanted.ends_with(is_word))
+        let before = code[..at].ends_with(is_word) && wanted.starts_with(is_word);
+        let after = code[at + wanted.len()..].starts_with(is_word) && wanted.ends_with(is_word);
+        !before && !after
     })
 }
 
