@@ -1,9 +1,14 @@
 //! The rules that follow from what goes wrong elsewhere, by number.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{self, Waker};
+
 use innkeeper::testing::Census;
 use innkeeper::{
-    ChildSpec, ExitReason, GetError, Outcome, RestartBudget, StartError, State, StopError,
-    Supervisor,
+    ChildSpec, Context, ExitReason, GetError, Keyed, Outcome, Process, ReplyTo, RestartBudget,
+    StartError, State, StopError, Supervisor,
 };
 
 use crate::scripted::{Echo, Fuse, Script, Tell, aside, ask, at_once, get};
@@ -96,6 +101,55 @@ async fn rule_3_a_late_end_never_removes_the_next_process_of_its_key() {
         assert_eq!(rooms.count(), 1);
     }
     assert_eq!(house.census.most_of_one_key(), 1);
+}
+
+/// What a process exposes: it asks for the key anew as it is dropped, once.
+struct AsksAgain(Arc<OnceLock<Keyed<Key, Leaver>>>, Arc<AtomicBool>);
+
+impl Drop for AsksAgain {
+    fn drop(&mut self) {
+        if self.1.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (rooms, a) = (self.0.get().unwrap(), key("a"));
+        let asked = pin!(rooms.get_or_start(&a));
+        assert!(asked.poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
+    }
+}
+
+struct Leaver;
+
+impl Process for Leaver {
+    type Args = (Arc<OnceLock<Keyed<Key, Leaver>>>, Arc<AtomicBool>);
+    type Message = Tell;
+
+    async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        ctx.expose(Arc::new(AsksAgain(args.0.clone(), args.1.clone())));
+        Ok(Leaver)
+    }
+
+    async fn handle(&mut self, _: Tell, reply: ReplyTo<Tell>, _: &mut Context<Self>) {
+        reply.send(7);
+    }
+}
+
+/// The same in the one instant that matters: the last one has ended, and is not yet taken out.
+#[tokio::test]
+async fn rule_3_a_start_in_the_very_instant_of_an_end_is_not_taken_out_with_it() {
+    let supervisor = Supervisor::new().start().await.unwrap();
+    let args = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let (all, asked) = args.clone();
+    let rooms = Keyed::<Key, Leaver>::with_args(spec(), move |_| args.clone());
+    let rooms = rooms.start(&supervisor).await.unwrap();
+    assert!(all.set(rooms.clone()).is_ok());
+    let old = get(&rooms, "a").await;
+    rooms.stop(&key("a")).await.unwrap();
+    assert!(asked.load(Ordering::SeqCst));
+    let Ok(Outcome::Existing(heir)) = rooms.get_or_start(&key("a")).await else {
+        panic!("the start that was made in between is lost");
+    };
+    assert!(heir != old && rooms.count() == 1);
+    assert_eq!(heir.call(Tell::Run).await.unwrap(), 7);
 }
 
 /// Idle is decided under the lock of the queue and only when that is empty; what is refused comes
