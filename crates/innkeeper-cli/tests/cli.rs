@@ -1,5 +1,7 @@
 //! What the program prints and how it ends, by snapshots: help, settings, results, errors.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 #[path = "support/program.rs"]
 mod program;
 

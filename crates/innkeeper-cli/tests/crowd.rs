@@ -3,6 +3,8 @@
 //!
 //! `INNKEEPER_CROWD=10000 cargo test --release -p innkeeper-cli --test crowd` for the full size.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/program.rs"]

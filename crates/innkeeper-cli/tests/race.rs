@@ -1,5 +1,7 @@
 //! The race catches what is broken, and finds nothing wrong with what is not.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,7 @@
 //! SIGTERM under load: what was answered ok reached everybody, everything else is refused by name.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/program.rs"]

@@ -1,5 +1,7 @@
 //! The HTTP API, by requests over real sockets: every path, every refusal.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 #[path = "support/server.rs"]
 mod server;
 

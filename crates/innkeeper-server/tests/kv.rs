@@ -1,5 +1,7 @@
 //! The key-value protocol, by lines over real sockets: the grammar of the guide, byte for byte.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)] // Tests.
+
 #[path = "support/server.rs"]
 mod server;
 

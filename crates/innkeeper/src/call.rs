@@ -132,7 +132,7 @@ impl<M: Message> fmt::Debug for ReplyTo<M> {
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     to: &'a ProcessRef<M>,
-    timeout: Duration,
+    timeout: Option<Duration>,
     read: fn(M::Reply) -> T,
     stage: Stage<M>,
 }
@@ -145,12 +145,18 @@ enum Stage<M: Message> {
 
 impl<'a, M: Message, T> Call<'a, M, T> {
     pub(crate) fn new(to: &'a ProcessRef<M>, message: M, read: fn(M::Reply) -> T) -> Self {
-        Call { to, timeout: limits::CALL_TIMEOUT, read, stage: Stage::Unsent(message) }
+        Call { to, timeout: Some(limits::CALL_TIMEOUT), read, stage: Stage::Unsent(message) }
     }
 
     /// How long to wait, from the first poll on. Default: five seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits for as long as it takes (OTP's `:infinity`). The end of the process still ends it.
+    pub fn without_timeout(mut self) -> Self {
+        self.timeout = None;
         self
     }
 
@@ -205,6 +211,7 @@ impl<M: Message, T> Future for Call<'_, M, T> {
         let outcome = match answer.poll(cx) {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => {
+                let Some(timeout) = timeout else { return Poll::Pending };
                 let alarm = alarm.get_or_insert_with(|| clock::alarm(clock::now().after(timeout)));
                 if alarm.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;

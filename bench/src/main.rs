@@ -1,0 +1,67 @@
+//! What innkeeper costs. `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure:
+//! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other, each
+//! in a process of its own.
+//!
+//! The rooms are whole ones: keyed, supervised, restarted, with bounded mailboxes. The sizes come
+//! from the environment (`BENCH_HIT_KEYS`, `BENCH_COLD_N`, ...), so that the same runs can be made
+//! small.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // A stopwatch.
+
+mod lanes;
+mod measure;
+mod room;
+mod workloads;
+
+use std::process::{Command, ExitCode};
+
+use crate::room::Rooms;
+
+const ALL: [&[&str]; 11] = [
+    &["hit"],
+    &["cold", "c1"],
+    &["cold", "c2"],
+    &["cold", "c64"],
+    &["call"],
+    &["cast"],
+    &["churn"],
+    &["crash"],
+    &["slowinit"],
+    &["race"],
+    &["mem"],
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(workload) = args.first() else { return all() };
+    let variant = args.get(1).map_or("", String::as_str);
+    // A crash is part of a workload, and no news.
+    std::panic::set_hook(Box::new(|panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&room::BOOM) {
+            eprintln!("{panic}");
+            std::process::exit(101);
+        }
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(measure::size("BENCH_WORKERS", 2))
+        .enable_time()
+        .build();
+    let known = runtime.expect("a runtime can be made").block_on(async {
+        let rooms = Rooms::open().await;
+        workloads::run(&rooms, workload, variant).await
+    });
+    if !known {
+        eprintln!("# ours: no workload {workload}");
+    }
+    // The rooms are not wound down: the figures are out.
+    std::process::exit(0);
+}
+
+fn all() -> ExitCode {
+    let this = std::env::current_exe().expect("this program has a path");
+    let failed = ALL.iter().filter(|args| {
+        let status = Command::new(&this).args(**args).status();
+        !status.is_ok_and(|status| status.success())
+    });
+    if failed.count() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
