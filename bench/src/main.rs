@@ -1,6 +1,6 @@
-//! What innkeeper costs. `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure:
-//! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other, each
-//! in a process of its own.
+//! What innkeeper costs: `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure,
+//! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other,
+//! each in a process of its own.
 //!
 //! The rooms are whole ones: keyed, supervised, restarted, with bounded mailboxes. The sizes come
 //! from the environment (`BENCH_HIT_KEYS`, `BENCH_COLD_N`, ...), so that the same runs can be made
