@@ -44,6 +44,8 @@ pub(crate) async fn run(mut socket: WebSocket, user: Arc<str>, peer: SocketAddr,
     } else {
         drop(socket);
     }
+    session.outbox.close();
+    session.finish().await;
     session.close().await;
 }
 
@@ -59,7 +61,11 @@ async fn serve(socket: &mut WebSocket, session: &mut Session, app: &App) -> Clos
                     return Close::Stuck;
                 }
             }
-            () = session.next_push(), if session.is_waiting() => {}
+            done = session.next_push(), if session.is_waiting() => {
+                if let Some(done) = done {
+                    session.joined(done).await;
+                }
+            }
             message = socket.next(), if session.has_room() => {
                 heard = true;
                 match hear(session, message).await {
@@ -85,7 +91,7 @@ async fn hear(
     message: Option<Result<Message, axum::Error>>,
 ) -> Result<(), Close> {
     let verdict = match message {
-        Some(Ok(Message::Text(text))) => session.hear(&text).await,
+        Some(Ok(Message::Text(text))) => session.hear(text).await,
         Some(Ok(Message::Binary(_))) => {
             session.bad_frame("expected text, got a binary frame; connect with vsn=2.0.0 and JSON")
         }
