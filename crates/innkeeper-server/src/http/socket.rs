@@ -51,6 +51,8 @@ pub(crate) async fn upgrade(
     let sockets = app.sockets.clone();
     // The library's buffers are sized for few large streams; there are many small ones here.
     let upgrade = upgrade
+        // Clients that offer it, as newer ones of Phoenix do, hang up if it is not taken.
+        .protocols(["phoenix"])
         .read_buffer_size(limits::SOCKET_BUFFER)
         .write_buffer_size(limits::SOCKET_BUFFER)
         .max_message_size(frame_max)

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::{Client, Server, within};
 
@@ -54,6 +56,18 @@ async fn a_handshake_with_a_user_is_let_in_also_without_a_version() {
     for query in ["?user=ann", "?vsn=2.0.0&user=%F0%9F%A6%80", "?user=ann&vsn=2.0.0&more=1"] {
         assert_eq!(knock(&server, query, &local(&server), "").await.0, 101, "{query}");
     }
+}
+
+#[tokio::test]
+async fn the_subprotocol_of_phoenix_is_taken_where_it_is_offered() {
+    let server = Server::start().await;
+    let url = format!("ws://{}/socket/websocket?user=ann", server.address);
+    let mut request = url.into_client_request().unwrap();
+    let offer = "phoenix, base64url.bearer.phx.YWJj";
+    request.headers_mut().insert("sec-websocket-protocol", offer.parse().unwrap());
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (_, answer) = within(client_async(request, stream)).await.unwrap();
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "phoenix");
 }
 
 #[tokio::test]
