@@ -216,7 +216,9 @@ export class Channel {
   push(event, payload) {
     if (!this.#socket.isOpen) return Promise.reject(offline());
     if (this.state !== "joined") return Promise.reject(unjoined());
-    return this.#send(event, payload, PUSH_MS);
+    return new Promise((resolve, reject) => {
+      this.#expect(this.#send(event, payload), PUSH_MS, resolve, reject);
+    });
   }
 
   heard(joinRef, ref, event, payload) {
@@ -241,7 +243,11 @@ export class Channel {
     clearTimeout(this.#timer);
     this.state = "joining";
     this.#joinRef = this.#socket.nextRef();
-    this.#send("phx_join", {}, JOIN_MS, this.#joinRef).then(
+    this.#send("phx_join", {}, this.#joinRef);
+    // Not by a promise: what comes right behind the answer has to find this joined.
+    this.#expect(
+      this.#joinRef,
+      JOIN_MS,
       (welcome) => this.#joined(welcome),
       (refused) => this.#refused(refused),
     );
@@ -296,16 +302,18 @@ export class Channel {
     }
   }
 
-  #send(event, payload, withinMs = 0, ref = this.#socket.nextRef()) {
+  /** Sends a frame of this join; its reference. */
+  #send(event, payload, ref = this.#socket.nextRef()) {
     this.#socket.send([this.#joinRef, ref, this.topic, event, payload]);
-    if (!withinMs) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pushes.delete(ref);
-        reject(unanswered(`no answer came within ${withinMs / 1000} seconds`));
-      }, withinMs);
-      this.#pushes.set(ref, { resolve, reject, timer });
-    });
+    return ref;
+  }
+
+  #expect(ref, withinMs, resolve, reject) {
+    const timer = setTimeout(() => {
+      this.#pushes.delete(ref);
+      reject(unanswered(`no answer came within ${withinMs / 1000} seconds`));
+    }, withinMs);
+    this.#pushes.set(ref, { resolve, reject, timer });
   }
 
   #answer(ref, { status, response }) {
