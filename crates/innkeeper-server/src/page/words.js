@@ -4,8 +4,7 @@ const TO_DO = {
   bad_key: "Choose a room name of 1 to 255 bytes without control characters.",
   bad_request: "Reload this page; if that does not help, it and the server do not fit together.",
   unauthorized: "Ask whoever runs this server for a token.",
-  forbidden:
-    "Open this page under the server's own address, or start the server with --allow-origin.",
+  forbidden: "Open this page under the address that the server printed when it started.",
   too_many_members: "Wait until somebody leaves, or choose another room.",
   start_declined: "Choose another room.",
   start_cycle: "Choose another room.",
