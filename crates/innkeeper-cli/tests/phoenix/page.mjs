@@ -27,7 +27,8 @@ const sockets = [];
 
 /** Somebody in a room. */
 async function join(user, room) {
-  const somebody = { joins: [], events: [], errors: [], states: [], presence: new client.Presence() };
+  const somebody = { joins: [], events: [], errors: [], states: [] };
+  somebody.presence = new client.Presence();
   const socket = new client.Socket("/socket/websocket", { user }, (state, detail) =>
     somebody.states.push({ state, ...detail }),
   );

@@ -58,8 +58,8 @@ async fn talk_until_the_end(mut client: Client, join: String, pace: Arc<Pace>) -
     loop {
         while open < 8 && pace.may_go() {
             let push = json!([join, "p", LOBBY, "say", { "text": "on and on" }]);
-            // Once the server has said goodbye nothing can be sent any more; what it said before can
-            // still be read.
+            // Once the server has said goodbye nothing can be sent any more; what it said before
+            // can still be read.
             if !client.try_send(push.to_string().into()).await {
                 break;
             }
