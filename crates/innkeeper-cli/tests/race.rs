@@ -21,10 +21,13 @@ async fn dawdle() {
     }
 }
 
-/// Look, and start if there is none: what people write first.
+/// A registry: what people write first.
+type Registry<R> = Arc<Mutex<HashMap<String, R>>>;
+
+/// Look, and start if there is none.
 #[derive(Clone, Default)]
 struct LookThenStart {
-    rooms: Arc<Mutex<HashMap<String, (u64, Arc<Alive>)>>>,
+    rooms: Registry<(u64, Arc<Alive>)>,
     next: Arc<Mutex<u64>>,
     census: Census<String>,
 }
@@ -63,7 +66,7 @@ impl Contender for LookThenStart {
 /// One start at a time, but the name is free before the room has ended: what libraries do.
 #[derive(Clone, Default)]
 struct FreedTooEarly {
-    rooms: Arc<Mutex<HashMap<String, Arc<OnceCell<(u64, Alive)>>>>>,
+    rooms: Registry<Arc<OnceCell<(u64, Alive)>>>,
     next: Arc<Mutex<u64>>,
     census: Census<String>,
 }

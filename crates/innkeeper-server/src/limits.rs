@@ -29,6 +29,9 @@ pub const SOCKET_SILENCE: Duration = Duration::from_secs(60);
 /// How long one write to a socket may take before it counts as dead.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the closing handshake of a socket may take.
+pub const GOODBYE: Duration = Duration::from_secs(2);
+
 /// What a frame may have beside the text of a message: references, topic and names.
 pub const FRAME_OVERHEAD: usize = 16 * 1024;
 

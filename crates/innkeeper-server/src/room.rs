@@ -171,9 +171,15 @@ impl Room {
         Ok(())
     }
 
-    /// Lets somebody go.
+    /// Lets somebody go who does not wait for it.
     #[cast]
     pub(crate) fn leave(&mut self, id: MemberId, ctx: &mut Context<Self>) {
+        self.remove(id, ctx);
+    }
+
+    /// Lets somebody go; once it is answered, nothing more is put into the outbox.
+    #[call]
+    pub(crate) fn let_go(&mut self, id: MemberId, ctx: &mut Context<Self>) {
         self.remove(id, ctx);
     }
 

@@ -1,17 +1,18 @@
 //! What one socket is in the midst of: the rooms it is in, and the pushes that wait for an answer.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use innkeeper::{CallError, NotDelivered, ProcessRef};
 use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
-use tokio::sync::SetOnce;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::app::App;
@@ -22,7 +23,7 @@ use crate::limits;
 use crate::room::{Joining, MemberId, NotJoined, RoomApi, RoomMessage};
 
 type RoomRef = ProcessRef<RoomMessage>;
-type Push = Pin<Box<dyn Future<Output = Option<JoinRefused>> + Send>>;
+type Push = Pin<Box<dyn Future<Output = Option<JoinDone>> + Send>>;
 
 /// What a socket is in the midst of.
 pub(crate) struct Session {
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     topics: HashMap<String, Topic>,
     pushes: FuturesUnordered<Push>,
+    /// Frames that wait for the join of their topic, in all.
+    waiting: usize,
     bad_frames: u32,
 }
 
@@ -39,17 +42,17 @@ pub(crate) struct Session {
 struct Topic {
     id: MemberId,
     join_ref: Option<String>,
-    room: Arc<Joined>,
+    /// There once the join is done.
+    room: Option<RoomRef>,
+    /// What was sent behind the join, and is heard when it is done: in the order of the client.
+    waiting: Vec<Utf8Bytes>,
 }
 
-/// The outcome of a join: the room, or nothing if it was refused. What is pushed before the join is
-/// done waits for it; the client may know of it a little earlier than we do.
-type Joined = SetOnce<Option<RoomRef>>;
-
-/// A join that was refused; the client was told.
-struct JoinRefused {
+/// A join that has an outcome.
+pub(crate) struct JoinDone {
     topic: String,
-    id: MemberId,
+    /// `None`: refused, and the client was told.
+    room: Option<RoomRef>,
 }
 
 /// The payload of a `say`.
@@ -90,32 +93,38 @@ impl Session {
             outbox: Arc::new(Outbox::new()),
             topics: HashMap::new(),
             pushes: FuturesUnordered::new(),
+            waiting: 0,
             bad_frames: 0,
         }
     }
 
     /// Whether another frame may be read: not too many pushes are under way.
     pub(crate) fn has_room(&self) -> bool {
-        self.pushes.len() < limits::PUSHES_PER_SOCKET
+        self.pushes.len() + self.waiting < limits::PUSHES_PER_SOCKET
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
         !self.pushes.is_empty()
     }
 
-    /// Waits for a push to be answered. Cancel safe.
-    pub(crate) async fn next_push(&mut self) {
-        if let Some(Some(refused)) = self.pushes.next().await {
-            self.refused(&refused);
-        }
+    /// Waits for a push to be answered; a join that is done is to be passed to [`Self::joined`].
+    /// Cancel safe.
+    pub(crate) async fn next_push(&mut self) -> Option<JoinDone> {
+        self.pushes.next().await.flatten()
     }
 
     /// Takes a frame of the client.
-    pub(crate) async fn hear(&mut self, text: &str) -> Verdict {
-        let frame = match Frame::parse(text) {
+    pub(crate) async fn hear(&mut self, text: Utf8Bytes) -> Verdict {
+        let frame = match Frame::parse(&text) {
             Ok(frame) => frame,
             Err(error) => return self.bad_frame(&error),
         };
+        let topic = self.topics.get_mut(frame.topic());
+        if let Some(topic) = topic.filter(|topic| topic.room.is_none()) {
+            topic.waiting.push(text);
+            self.waiting += 1;
+            return Verdict::GoOn;
+        }
         let answer = Answer {
             outbox: self.outbox.clone(),
             join_ref: frame.join_ref().map(str::to_owned),
@@ -156,53 +165,68 @@ impl Session {
         };
         // The topic is checked already.
         let Some(Ok(key)) = answer.topic.strip_prefix("room:").map(str::parse) else { return };
-        if let Some(old) = self.topics.remove(&answer.topic) {
-            // As Phoenix does it: a second join of a topic ends the first.
-            self.end(&answer.topic, old);
-        }
         let id = MemberId::next();
-        let room = Arc::new(Joined::new());
-        let topic = Topic { id, join_ref: answer.join_ref.clone(), room: room.clone() };
-        self.topics.insert(answer.topic.clone(), topic);
+        let (join_ref, waiting) = (answer.join_ref.clone(), Vec::new());
+        let topic = Topic { id, join_ref, room: None, waiting };
+        let old = self.topics.insert(answer.topic.clone(), topic);
         let (app, user, peer) = (self.app.clone(), self.user.clone(), self.peer);
         self.push(Box::pin(async move {
+            if let Some(old) = old {
+                // As Phoenix does it: a second join of a topic ends the first. Only then does the
+                // second begin, so that nothing is told twice to one socket.
+                let (outbox, join_ref) = (answer.outbox.clone(), old.join_ref.clone());
+                let (reference, topic) = (join_ref.clone(), answer.topic.clone());
+                old.leave().await;
+                Answer { outbox, join_ref, reference, topic }.close();
+            }
             let joining = JoiningRoom { app, user, peer, id, answer };
-            let joined = joining.run(&key).await;
-            let refused = joined.is_none();
-            // Only this join sets it.
-            let _ = room.set(joined);
-            drop(work);
-            refused.then_some(JoinRefused { topic: joining.answer.topic, id })
+            Some(joining.run(&key, work).await)
         }))
         .await;
     }
 
-    fn may_join(&self, answer: &Answer) -> Result<TaskTrackerToken, ApiError> {
+    fn may_join(&mut self, answer: &Answer) -> Result<TaskTrackerToken, ApiError> {
         let key = answer.topic.strip_prefix("room:").ok_or_else(|| {
             let detail = format_args!("expected a topic \"room:KEY\", got {:?}", answer.topic);
             ApiError::new(Code::BadRequest, detail)
         })?;
         key.parse::<RoomKey>()?;
-        let known = self.topics.contains_key(&answer.topic);
-        if !known && self.topics.len() >= limits::TOPICS_PER_SOCKET {
-            let max = limits::TOPICS_PER_SOCKET;
+        let max = limits::TOPICS_PER_SOCKET;
+        if self.topics.len() >= max {
+            // Those whose room has ended do not count: nobody tells this socket when one does.
+            self.topics.retain(|_, topic| topic.room.as_ref().is_none_or(RoomRef::is_alive));
+        }
+        if self.topics.len() >= max && !self.topics.contains_key(&answer.topic) {
             let detail = format_args!("this socket is in {max} rooms; leave one, or open another");
             return Err(ApiError::new(Code::RateLimited, detail));
         }
         self.app.intake.enter()
     }
 
-    fn refused(&mut self, refused: &JoinRefused) {
-        // Unless the topic was joined anew meanwhile.
-        if self.topics.get(&refused.topic).is_some_and(|topic| topic.id == refused.id) {
-            self.topics.remove(&refused.topic);
+    /// A join has an outcome: hears what was sent behind it. Not cancel safe.
+    pub(crate) async fn joined(&mut self, done: JoinDone) {
+        // Whatever would take it away waits for the join, so it is there.
+        let Some(topic) = self.topics.get_mut(&done.topic) else { return };
+        let waiting = std::mem::take(&mut topic.waiting);
+        self.waiting -= waiting.len();
+        match done.room {
+            Some(room) => topic.room = Some(room),
+            None => drop(self.topics.remove(&done.topic)),
+        }
+        for text in waiting {
+            // It was read before, so it cannot be a frame that makes no sense.
+            let _ = self.hear(text).await;
         }
     }
 
     async fn leave(&mut self, answer: Answer) {
-        let is_current = |topic: &Topic| answer.join_ref == topic.join_ref;
-        if !self.topics.get(&answer.topic).is_some_and(is_current) {
-            return answer.error(&ApiError::unjoined());
+        match self.topics.get(&answer.topic) {
+            // As in Phoenix: whoever is out already has what it wants.
+            None => return answer.ok(Empty {}),
+            Some(topic) if topic.join_ref != answer.join_ref => {
+                return answer.error(&ApiError::unjoined());
+            }
+            Some(_) => {}
         }
         let Some(topic) = self.topics.remove(&answer.topic) else { return };
         self.push(Box::pin(async move {
@@ -214,27 +238,12 @@ impl Session {
         .await;
     }
 
-    /// Ends a join that another one takes the place of.
-    fn end(&mut self, name: &str, topic: Topic) {
-        let (outbox, join_ref) = (self.outbox.clone(), topic.join_ref.clone());
-        let answer = Answer { outbox, reference: join_ref.clone(), join_ref, topic: name.into() };
-        answer.close();
-        self.pushes.push(Box::pin(async move {
-            topic.leave().await;
-            None
-        }));
-    }
-
     async fn say(&mut self, answer: Answer, payload: &str) {
         match self.may_say(&answer, payload) {
             Err(error) => answer.error(&error),
             Ok((id, room, text, work)) => {
                 let app = self.app.clone();
                 self.push(Box::pin(async move {
-                    let Some(room) = room.wait().await else {
-                        answer.error(&ApiError::unjoined());
-                        return None;
-                    };
                     let said = room.say(id, text).timeout(limits::ROOM_TIMEOUT).await;
                     app.tally.call(&said);
                     match said {
@@ -260,7 +269,7 @@ impl Session {
         &self,
         answer: &Answer,
         payload: &str,
-    ) -> Result<(MemberId, Arc<Joined>, String, TaskTrackerToken), ApiError> {
+    ) -> Result<(MemberId, RoomRef, String, TaskTrackerToken), ApiError> {
         let Say { text } = serde_json::from_str(payload).map_err(|error| {
             ApiError::new(Code::BadRequest, format_args!("expected {{\"text\":TEXT}}: {error}"))
         })?;
@@ -271,29 +280,39 @@ impl Session {
         let topic = self.topics.get(&answer.topic);
         let topic = topic.filter(|topic| topic.join_ref == answer.join_ref);
         let topic = topic.ok_or_else(ApiError::unjoined)?;
-        Ok((topic.id, topic.room.clone(), text, self.app.intake.enter()?))
+        let room = topic.room.clone().ok_or_else(ApiError::unjoined)?;
+        Ok((topic.id, room, text, self.app.intake.enter()?))
     }
 
     /// Begins a push. Polled at once, so that pushes reach a room in the order they came in.
     async fn push(&mut self, mut push: Push) {
         match std::future::poll_fn(|cx| Poll::Ready(push.as_mut().poll(cx))).await {
-            Poll::Ready(Some(refused)) => self.refused(&refused),
+            // Its turn comes with the others'.
+            Poll::Ready(Some(done)) => self.pushes.push(Box::pin(ready(Some(done)))),
             Poll::Ready(None) => {}
             Poll::Pending => self.pushes.push(push),
         }
     }
 
-    /// The socket is gone: waits out what is under way, for a while, and leaves every room.
-    pub(crate) async fn close(mut self) {
-        self.outbox.close();
+    /// Nothing more is read: waits out what was begun, for a while.
+    pub(crate) async fn finish(&mut self) {
         let finish = async {
             while self.is_waiting() {
-                self.next_push().await
+                if let Some(done) = self.next_push().await {
+                    self.joined(done).await;
+                }
             }
         };
         let _ = tokio::time::timeout(limits::ROOM_TIMEOUT * 2, finish).await;
+    }
+
+    /// The socket is gone: leaves every room.
+    pub(crate) async fn close(self) {
+        self.outbox.close();
         for topic in self.topics.into_values() {
-            let _ = tokio::time::timeout(limits::LEAVE_TIMEOUT, topic.leave()).await;
+            if let Some(room) = topic.room {
+                tell_leave(&room, topic.id).await;
+            }
         }
     }
 }
@@ -308,8 +327,7 @@ struct JoiningRoom {
 }
 
 impl JoiningRoom {
-    /// Joins; `None` if that was refused, and the client told.
-    async fn run(&self, key: &RoomKey) -> Option<RoomRef> {
+    async fn run(self, key: &RoomKey, work: TaskTrackerToken) -> JoinDone {
         let mut found = None;
         let join = |room: RoomRef| {
             found = Some(room.clone());
@@ -320,23 +338,28 @@ impl JoiningRoom {
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;
         let error = match joined {
-            Ok(Ok(())) => return found,
-            Ok(Err(full)) => ApiError::from(full),
-            Err(error) => error,
+            Ok(Ok(())) => None,
+            Ok(Err(full)) => Some(ApiError::from(full)),
+            Err(error) => Some(error),
         };
-        if let Some(room) = found {
-            // Nobody knows whether it was let in after all.
-            tell_leave(&room, self.id).await;
+        if let Some(error) = &error {
+            if let Some(room) = found.take() {
+                // Nobody knows whether it was let in after all.
+                tell_leave(&room, self.id).await;
+            }
+            self.answer.error(error);
         }
-        self.answer.error(&error);
-        None
+        drop(work);
+        JoinDone { topic: self.answer.topic, room: found }
     }
 }
 
 impl Topic {
-    /// Leaves the room, once the join is done.
+    /// Leaves, and waits until the room has let go: nothing of it comes afterwards.
     async fn leave(&self) {
-        if let Some(room) = self.room.wait().await {
+        let Some(room) = &self.room else { return };
+        let left = room.let_go(self.id).timeout(limits::ROOM_TIMEOUT).await;
+        if let Err(CallError::NotDelivered { .. }) = left {
             tell_leave(room, self.id).await;
         }
     }

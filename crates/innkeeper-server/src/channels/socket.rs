@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{SinkExt, StreamExt};
@@ -38,14 +37,17 @@ pub(crate) async fn run(mut socket: WebSocket, user: Arc<str>, peer: SocketAddr,
     let mut session = Session::new(app.clone(), user, peer);
     let close = serve(&mut socket, &mut session, &app).await;
     tracing::debug!(%peer, ?close, "socket ended");
+    // What was sent before the end is still done, and answered if it can be.
+    session.finish().await;
     if close == Close::Restart {
         refuse_rest(&mut socket, &mut session).await;
     }
-    let outbox = session.outbox.clone();
-    if close != Close::Stuck && write(&mut socket, outbox.drain()).await.is_ok() {
-        say_goodbye(socket, close).await;
-    } else {
+    if close == Close::Stuck {
         drop(socket);
+    } else {
+        // Fails where the client has said goodbye already, which is answered nevertheless.
+        let _ = write(&mut socket, session.outbox.drain()).await;
+        say_goodbye(socket, close).await;
     }
     session.close().await;
 }
@@ -62,7 +64,11 @@ async fn serve(socket: &mut WebSocket, session: &mut Session, app: &App) -> Clos
                     return Close::Stuck;
                 }
             }
-            () = session.next_push(), if session.is_waiting() => {}
+            done = session.next_push(), if session.is_waiting() => {
+                if let Some(done) = done {
+                    session.joined(done).await;
+                }
+            }
             message = socket.next(), if session.has_room() => {
                 heard = true;
                 match hear(session, message).await {
@@ -104,7 +110,7 @@ async fn hear(
     message: Option<Result<Message, axum::Error>>,
 ) -> Result<(), Close> {
     let verdict = match message {
-        Some(Ok(Message::Text(text))) => session.hear(&text).await,
+        Some(Ok(Message::Text(text))) => session.hear(text).await,
         Some(Ok(Message::Binary(_))) => {
             session.bad_frame("expected text, got a binary frame; connect with vsn=2.0.0 and JSON")
         }
@@ -150,7 +156,11 @@ async fn write(socket: &mut WebSocket, frames: VecDeque<Utf8Bytes>) -> Result<()
 /// Sends the close frame and waits, a little, for the client's.
 async fn say_goodbye(mut socket: WebSocket, close: Close) {
     let (code, reason) = match close {
-        Close::Client => (1000, ""),
+        Close::Client => {
+            // Its goodbye is answered already, in kind; the answer has yet to be sent.
+            let _ = timeout(limits::GOODBYE, socket.close()).await;
+            return;
+        }
         Close::Silent => (1001, "silent for too long"),
         Close::NotText => (1007, "not UTF-8"),
         Close::Policy => (1008, "too many frames that make no sense"),
@@ -164,5 +174,5 @@ async fn say_goodbye(mut socket: WebSocket, close: Close) {
         while let Some(Ok(_)) = socket.next().await {}
         Ok::<_, axum::Error>(())
     };
-    let _ = timeout(Duration::from_secs(2), goodbye).await;
+    let _ = timeout(limits::GOODBYE, goodbye).await;
 }

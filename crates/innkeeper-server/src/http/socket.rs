@@ -46,10 +46,13 @@ pub(crate) async fn upgrade(
     if app.intake.is_draining() {
         return Err(ApiError::draining());
     }
-    let frame_max = 2 * app.config.max_message_bytes + limits::FRAME_OVERHEAD;
+    // JSON may take six bytes for one of the text: a control character is written \u001f.
+    let frame_max = 6 * app.config.max_message_bytes + limits::FRAME_OVERHEAD;
     let sockets = app.sockets.clone();
     // The library's buffers are sized for few large streams; there are many small ones here.
     let upgrade = upgrade
+        // Clients that offer it, as newer ones of Phoenix do, hang up if it is not taken.
+        .protocols(["phoenix"])
         .read_buffer_size(limits::SOCKET_BUFFER)
         .write_buffer_size(limits::SOCKET_BUFFER)
         .max_message_size(frame_max)
