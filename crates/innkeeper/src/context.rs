@@ -9,8 +9,6 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio_util::time::DelayQueue;
-use tokio_util::time::delay_queue::Key;
 
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -19,6 +17,7 @@ use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::node::{Node, Notice, Watcher};
 use crate::process::{Message, Process};
 use crate::process_ref::{Port, ProcessRef};
+use crate::seam::{DelayQueue, TimerKey};
 
 /// What a process has at hand while its code runs.
 pub struct Context<P: Process> {
@@ -39,7 +38,7 @@ pub(crate) enum Wish {
 struct Extras<M> {
     timers: DelayQueue<(Timer, Due<M>)>,
     /// Where each timer is in the queue; a repeated one is queued anew at each beat.
-    queued: HashMap<Timer, Key>,
+    queued: HashMap<Timer, TimerKey>,
     next_timer: u64,
     tasks: JoinSet<()>,
 }

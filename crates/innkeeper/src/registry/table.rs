@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -14,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::seam::RwLock;
+use crate::seam::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Something kept in a table.
 pub(crate) trait Row {
