@@ -7,7 +7,7 @@ mod port;
 mod turn;
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
@@ -21,6 +21,7 @@ use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
 use crate::mailbox::{Batch, Envelope, Inbox};
+use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::{ProcessInfo, What};
 use crate::owner::Owner;
@@ -68,7 +69,7 @@ struct Core<M: Message> {
 struct Extras {
     orders: Orders,
     notices: VecDeque<Notice>,
-    watchers: Vec<Watcher>,
+    watchers: HashMap<MonitorId, Watcher>,
     traps_exits: bool,
     exposed: Option<Arc<dyn Any + Send + Sync>>,
     end: Option<Arc<SetOnce<ExitReason>>>,
