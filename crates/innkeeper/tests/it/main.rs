@@ -22,3 +22,5 @@ mod rust_peers;
 mod stop;
 mod stress;
 mod supervisor;
+mod timers;
+mod watch;
