@@ -19,6 +19,7 @@ mod registry;
 mod residue;
 mod restart;
 mod rust_peers;
+mod shutdown;
 mod stop;
 mod stress;
 mod supervisor;
