@@ -7,6 +7,7 @@
 mod scripted;
 mod support;
 
+mod bounds;
 mod calls;
 mod cancel;
 mod cycles;
