@@ -17,7 +17,6 @@ mod keys;
 mod otp_holes;
 mod process_macro;
 mod registry;
-mod residue;
 mod restart;
 mod rust_peers;
 mod shutdown;
