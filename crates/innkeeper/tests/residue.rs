@@ -1,8 +1,11 @@
 //! What is left of a million short-lived keys, by the count of the allocator (P16).
 //!
-//! In a program of its own, so that nothing else allocates meanwhile. `INNKEEPER_RESIDUE_KEYS` says how
-//! many keys come and go in all; by default a million, and fewer without optimisation, where each takes
-//! several times as long.
+//! In a program of its own, so that nothing else allocates meanwhile. `INNKEEPER_RESIDUE_KEYS`
+//! says how many keys come and go in all; by default a million, and fewer without optimisation,
+//! where each takes several times as long.
+
+// What a test unwraps is what it asserts; a panic that is not meant is to be seen.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::alloc::System;
 use std::sync::{Mutex, PoisonError};
@@ -155,7 +158,8 @@ fn after_a_million_short_lived_keys_the_heap_and_the_resident_memory_are_back() 
         let supervisor = Supervisor::new().start().await.unwrap();
         let guests = builder().start(&supervisor).await.unwrap();
         let each = keys() / ROUNDS;
-        // What is made once: the smallest tables, thread locals, the runtime's queue at its longest.
+        // What is made once: the smallest tables, thread locals, the runtime's queue at its
+        // longest.
         round(&guests, 0, each).await;
         let before = live_bytes();
         let mut resident = Vec::new();

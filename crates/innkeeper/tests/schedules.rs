@@ -1,13 +1,14 @@
-//! The core under seeded thread schedules: its real code, on the schedule explorer's locks and tasks.
+//! The core under seeded thread schedules: its real code, on the schedule explorer's locks and
+//! tasks.
 //!
-//! Run by
-//! `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target-shuttle cargo nextest run --release -p innkeeper
-//! --test schedules`; without the flag this file is empty. `INNKEEPER_SCHEDULES` says how many random
-//! schedules each test runs.
+//! Run by `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target-shuttle cargo nextest run
+//! --release -p innkeeper --test schedules`; without the flag this file is empty.
+//! `INNKEEPER_SCHEDULES` says how many random schedules each test runs.
 //!
-//! Time stands still here. A deadline that is near passes whenever the schedule says so, one that is
-//! far never does: a wait without an end is a deadlock, which the explorer reports.
+//! Time stands still here. A deadline that is near passes whenever the schedule says so, one
+//! that is far never does: a wait without an end is a deadlock, which the explorer reports.
 #![cfg(shuttle)]
+#![allow(clippy::unwrap_used)] // What a test unwraps is what it asserts.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

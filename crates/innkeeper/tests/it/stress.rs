@@ -1,8 +1,9 @@
-//! Many tasks, few keys, everything at once: the promise counted from construction to drop (P1, P9).
+//! Many tasks, few keys, everything at once: the promise counted from construction to drop (P1,
+//! P9).
 //!
 //! The size by hand: `INNKEEPER_STRESS=10000 cargo nextest run --release -p innkeeper --test it
-//! stress::` runs 64 tasks of 10 000 operations each. `INNKEEPER_SEED` repeats a run's choices; what
-//! the threads make of them is theirs.
+//! stress::` runs 64 tasks of 10 000 operations each. `INNKEEPER_SEED` repeats a run's choices;
+//! what the threads make of them is theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -138,7 +139,9 @@ async fn operate(guests: &Keyed<u64, Guest>, dice: &mut Dice, outcomes: &Outcome
         5 | 6 => drop(guests.stop(&key).await),
         7 => drop(dropped_after(polls, guests.stop(&key)).await),
         8 => drop(via.cast(Say::Panic).await),
-        9 => drop(via.cast(if polls % 2 == 0 { Say::Fail } else { Say::StopIfIdle }).await),
+        9 => {
+            drop(via.cast(if polls.is_multiple_of(2) { Say::Fail } else { Say::StopIfIdle }).await)
+        }
         10 => {
             if let Some(guest) = guests.whereis(&key) {
                 guest.kill();
@@ -227,6 +230,7 @@ async fn no_key_ever_has_two_processes_whatever_all_tasks_do_to_it() {
     assert!(supervisor.shutdown(Duration::from_secs(60)).await.is_clean());
 }
 
+#[allow(clippy::print_stderr)] // What the default hook would have said.
 fn report(info: &std::panic::PanicHookInfo<'_>) {
     eprintln!("{info}");
 }
