@@ -19,7 +19,7 @@ use proc_macro::TokenStream;
 ///
 /// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk
 /// to any `innkeeper::Target<RoomMessage>`: a process reference or a key. They are as visible as
-/// the first `#[call]` or `#[cast]` method.
+/// the first `#[call]` or `#[cast]` method; where there is none, as `init`.
 #[proc_macro_attribute]
 pub fn process(options: TokenStream, block: TokenStream) -> TokenStream {
     let made = parse::options(options.into())

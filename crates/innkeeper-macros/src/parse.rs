@@ -70,7 +70,7 @@ pub(crate) fn process(mut block: ItemImpl) -> Result<Process> {
                 vis.get_or_insert_with(|| method.vis.clone());
                 handlers.push(handler(method, is_call)?);
             }
-            (None, "init") => init = Some(parse_init(method)?),
+            (None, "init") => init = Some((parse_init(method)?, method.vis.clone())),
             (None, "terminate" | "down" | "link_exit" | "idle") => {
                 callbacks.push(callback(method)?);
             }
@@ -78,8 +78,8 @@ pub(crate) fn process(mut block: ItemImpl) -> Result<Process> {
         }
     }
     let missing = "expected `async fn init(args: &Args) -> Result<Self, StartError>`";
-    let init = init.ok_or_else(|| Error::new(block.self_ty.span(), missing))?;
-    let vis = vis.unwrap_or(Visibility::Inherited);
+    let (init, vis_of_init) = init.ok_or_else(|| Error::new(block.self_ty.span(), missing))?;
+    let vis = vis.unwrap_or(vis_of_init);
     Ok(Process { block, name, vis, init, handlers, callbacks })
 }
 

@@ -7,7 +7,7 @@ mod port;
 mod turn;
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,14 +18,16 @@ use crate::child_spec::Shutdown;
 use crate::clock::{self, Moment};
 use crate::error::{CallError, NotDelivered};
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::limits;
 use crate::mailbox::{Batch, Envelope, Inbox};
+use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::{ProcessInfo, What};
 use crate::owner::Owner;
 use crate::process::{Message, Process};
-use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, Step};
+use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, State, Step};
 use crate::seam::Mutex;
 use crate::seam::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::wait_for::WaitNode;
@@ -68,7 +70,7 @@ struct Core<M: Message> {
 struct Extras {
     orders: Orders,
     notices: VecDeque<Notice>,
-    watchers: Vec<Watcher>,
+    watchers: HashMap<MonitorId, Watcher>,
     traps_exits: bool,
     exposed: Option<Arc<dyn Any + Send + Sync>>,
     end: Option<Arc<SetOnce<ExitReason>>>,
@@ -82,6 +84,8 @@ pub(crate) struct Orders {
     pub(crate) kill: Option<ExitReason>,
     /// When a stop turns into a kill.
     pub(crate) deadline: Option<Moment>,
+    /// When the first of them came.
+    told: Option<Moment>,
 }
 
 /// The commands of one event that touch others: for after the lock.
@@ -267,6 +271,7 @@ impl<O: Owner> Cell<O> {
     fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal) -> Option<Waker> {
         let orders = &mut core.extras().orders;
         let now = clock::now();
+        orders.told.get_or_insert(now);
         let bit = match signal {
             Signal::Stop(reason) => {
                 orders.stop.get_or_insert(reason);
@@ -308,13 +313,16 @@ impl<O: Owner> Cell<O> {
     fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {
         let mut casts = 0;
         for Envelope { message, answer } in returned {
-            match answer {
+            casts += usize::from(answer.is_none());
+            // What nobody waits for is dropped here. A panic in that is not to cost the others
+            // their answers.
+            drop(contained(|| match answer {
                 Some(answer) => {
                     let why = why.clone();
                     answer.settle(Err(CallError::NotDelivered { message, why }));
                 }
-                None => casts += 1,
-            }
+                None => drop(message),
+            }));
         }
         if casts > 0 {
             let what = What::CastsLost { waiting: casts, begun: false };
@@ -329,11 +337,15 @@ impl<O: Owner> Cell<O> {
         let slot = &core.slot;
         let extras = core.extras.as_deref();
         let kill_at = extras.and_then(|extras| extras.orders.deadline);
+        // What follows the end of a live process is ruled on when its code is over; that it is told
+        // to end is to be seen before, for it may never be.
+        let told = extras.and_then(|extras| extras.orders.told);
+        let told = told.filter(|_| slot.state() == Some(State::Live));
         ProcessInfo {
             name: String::new(),
             incarnation: slot.incarnation(),
-            state: slot.state(),
-            age: now.since(slot.since()),
+            state: told.map_or(slot.state(), |_| Some(State::Stopping)),
+            age: now.since(told.unwrap_or(slot.since())),
             stuck: kill_at.is_some_and(|at| at.after(limits::STUCK_AFTER) < now),
             mailbox_len: core.inbox.len() + self.batch.len(),
             restarts: slot.restarts(),

@@ -9,8 +9,6 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio_util::time::DelayQueue;
-use tokio_util::time::delay_queue::Key;
 
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -19,6 +17,7 @@ use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::node::{Node, Notice, Watcher};
 use crate::process::{Message, Process};
 use crate::process_ref::{Port, ProcessRef};
+use crate::seam::{DelayQueue, TimerKey};
 
 /// What a process has at hand while its code runs.
 pub struct Context<P: Process> {
@@ -39,9 +38,24 @@ pub(crate) enum Wish {
 struct Extras<M> {
     timers: DelayQueue<(Timer, Due<M>)>,
     /// Where each timer is in the queue; a repeated one is queued anew at each beat.
-    queued: HashMap<Timer, Key>,
+    queued: HashMap<Timer, TimerKey>,
     next_timer: u64,
     tasks: JoinSet<()>,
+    monitors: Monitors,
+}
+
+/// Whom this incarnation monitors; taken off all of them when it ends.
+#[derive(Default)]
+struct Monitors(HashMap<MonitorId, (Weak<dyn Node>, Incarnation)>);
+
+impl Drop for Monitors {
+    fn drop(&mut self) {
+        for (id, (of, incarnation)) in self.0.drain() {
+            if let Some(of) = of.upgrade() {
+                of.unwatch(incarnation, id);
+            }
+        }
+    }
 }
 
 enum Due<M> {
@@ -156,9 +170,16 @@ impl<P: Process> Context<P> {
         let id = MonitorId::next();
         let who: Weak<dyn Node> = self.node();
         let watcher = Watcher::Monitor { id, who, incarnation: self.incarnation };
-        if let Err(reason) = process.port.watch(process.incarnation, watcher) {
-            let down = Down { monitor: id, incarnation: process.incarnation, reason };
-            self.port.notify(self.incarnation, Notice::Down(down));
+        match process.port.watch(process.incarnation, watcher) {
+            Ok(()) => {
+                let of: Arc<dyn Node> = process.port.clone();
+                let of = (Arc::downgrade(&of), process.incarnation);
+                self.extras().monitors.0.insert(id, of);
+            }
+            Err(reason) => {
+                let down = Down { monitor: id, incarnation: process.incarnation, reason };
+                self.port.notify(self.incarnation, Notice::Down(down));
+            }
         }
         id
     }
@@ -166,6 +187,14 @@ impl<P: Process> Context<P> {
     /// Takes a monitor off again. A `down` that is under way already may still come.
     pub fn demonitor<M: Message>(&mut self, process: &ProcessRef<M>, monitor: MonitorId) {
         process.port.unwatch(process.incarnation, monitor);
+        self.forget(monitor);
+    }
+
+    /// A monitor has done its work.
+    pub(crate) fn forget(&mut self, monitor: MonitorId) {
+        if let Some(extras) = &mut self.extras {
+            extras.monitors.0.remove(&monitor);
+        }
     }
 
     /// Links this process and another (OTP's `Process.link/1`): if one crashes, so does the other,
@@ -176,11 +205,13 @@ impl<P: Process> Context<P> {
         let other: Arc<dyn Node> = process.port.clone();
         let other = Arc::downgrade(&other);
         let theirs = Watcher::Link { id, who: other, incarnation: process.incarnation };
-        let linked = process
+        // The own half first: the end of the other takes it off again.
+        let linked = self
             .port
-            .watch(process.incarnation, mine)
-            .and_then(|()| self.port.watch(self.incarnation, theirs));
+            .watch(self.incarnation, theirs)
+            .and_then(|()| process.port.watch(process.incarnation, mine));
         if let Err(reason) = linked {
+            self.port.unwatch(self.incarnation, id);
             let exit = LinkExit { incarnation: process.incarnation, reason };
             self.port.notify(self.incarnation, Notice::LinkExit(exit));
         }
@@ -237,6 +268,7 @@ impl<P: Process> Context<P> {
                 queued: HashMap::new(),
                 next_timer: 0,
                 tasks: JoinSet::new(),
+                monitors: Monitors::default(),
             })
         })
     }

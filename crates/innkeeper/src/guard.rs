@@ -10,6 +10,7 @@ use crate::cell::{self, Cell};
 use crate::clock::{self, Alarm, Moment};
 use crate::exit::ExitReason;
 use crate::owner::Owner;
+use crate::seam::thread_local;
 
 /// Why user code did not finish.
 #[derive(Debug)]
@@ -60,12 +61,14 @@ pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, ExitReason> {
 
 thread_local! {
     /// Whether this thread is dropping user code that did not finish.
-    static CUT: Flag<bool> = const { Flag::new(false) };
+    // Not `const`: the schedule explorer's has no such form.
+    #[allow(clippy::missing_const_for_thread_local)]
+    static CUT: Flag<bool> = Flag::new(false);
 }
 
 /// Whether what is being dropped is dropped because its process crashed or was killed in its midst.
 pub(crate) fn is_cut_short() -> bool {
-    std::thread::panicking() || CUT.get()
+    std::thread::panicking() || CUT.with(Flag::get)
 }
 
 /// For as long as user code that did not finish is being dropped.
@@ -73,14 +76,14 @@ struct Cut;
 
 impl Cut {
     fn begin() -> Cut {
-        CUT.set(true);
+        CUT.with(|cut| cut.set(true));
         Cut
     }
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        CUT.set(false);
+        CUT.with(|cut| cut.set(false));
     }
 }
 

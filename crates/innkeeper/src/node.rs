@@ -96,8 +96,10 @@ impl Watcher {
                     who.notify(incarnation, Notice::Down(down));
                 }
             }
-            Watcher::Link { who, incarnation, .. } => {
+            Watcher::Link { id, who, incarnation } => {
                 if let Some(who) = who.upgrade() {
+                    // The other half of the link, or a long life would keep one of each short one.
+                    who.unwatch(incarnation, id);
                     let exit = LinkExit { incarnation: ended, reason: reason.clone() };
                     who.notify(incarnation, Notice::LinkExit(exit));
                 }

@@ -69,7 +69,8 @@ struct Entry<K, M: Message, V> {
     hash: u64,
     process: ProcessRef<M>,
     watch: MonitorId,
-    value: Mutex<V>,
+    /// With how often it was changed.
+    value: Mutex<(u64, V)>,
 }
 
 /// Why a name was not given.
@@ -134,7 +135,7 @@ impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
             hash,
             process: process.clone(),
             watch: MonitorId::next(),
-            value: Mutex::new(value),
+            value: Mutex::new((0, value)),
         });
         let entered = self.names.table.enter(
             hash,
@@ -174,22 +175,34 @@ impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
     pub fn lookup(&self, key: &K) -> Option<(ProcessRef<M>, V)> {
         let entry = self.find(key).filter(|entry| entry.process.is_alive())?;
         // Not cloned under the lock of the table; under that of the value it has to be.
-        let value = entry.value.lock().clone();
+        let value = entry.value.lock().1.clone();
         Some((entry.process.clone(), value))
     }
 
     /// Changes the value of a name that `process` has (OTP's `Registry.update_value/3`), and
     /// answers the new one. `None`, and `change` is not called, if it has not got it.
+    ///
+    /// No lock is held while `change` runs; it is called again if the value was changed meanwhile.
     pub fn update_value(
         &self,
         key: &K,
         process: &ProcessRef<M>,
-        change: impl FnOnce(V) -> V,
+        mut change: impl FnMut(V) -> V,
     ) -> Option<V> {
         let entry = self.find(key).filter(|entry| entry.process == *process)?;
-        let mut value = entry.value.lock();
-        *value = change(value.clone());
-        Some(value.clone())
+        loop {
+            let (version, old) = entry.value.lock().clone();
+            let new = change(old);
+            let mut kept = new.clone();
+            let mut value = entry.value.lock();
+            if value.0 == version {
+                value.0 += 1;
+                std::mem::swap(&mut value.1, &mut kept);
+                // The old one is dropped after the lock.
+                drop(value);
+                return Some(new);
+            }
+        }
     }
 
     /// How many names are given.

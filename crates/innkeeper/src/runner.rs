@@ -321,7 +321,10 @@ async fn hear<O: Owner>(
     // Boxed: rare, and not to size the task of a process that hears none.
     let code = Box::pin(async {
         match notice {
-            Notice::Down(down) => state.down(down, ctx).await,
+            Notice::Down(down) => {
+                ctx.forget(down.monitor);
+                state.down(down, ctx).await;
+            }
             Notice::LinkExit(exit) => state.link_exit(exit, ctx).await,
             Notice::Idle => {
                 if state.idle(ctx).await {

@@ -30,10 +30,15 @@ mod real {
 
     pub(crate) use std::thread_local;
     pub(crate) use tokio::task::yield_now;
+    pub(crate) use tokio_util::time::DelayQueue;
+    pub(crate) use tokio_util::time::delay_queue::Key as TimerKey;
 }
 
 #[cfg(shuttle)]
 mod real {
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
     pub(crate) use shuttle::sync::atomic;
 
     #[derive(Debug, Default)]
@@ -76,6 +81,50 @@ mod real {
 
         pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
             drop(shuttle::future::spawn(task));
+        }
+    }
+
+    /// Timers that never go off: what comes first is for the schedule to say, and not for a clock.
+    #[derive(Debug)]
+    pub(crate) struct DelayQueue<T>(Vec<T>);
+
+    /// One of those timers.
+    #[derive(Debug)]
+    pub(crate) struct TimerKey;
+
+    /// A timer that went off, which none does.
+    pub(crate) struct Expired<T>(T);
+
+    impl<T> Expired<T> {
+        pub(crate) fn into_inner(self) -> T {
+            self.0
+        }
+    }
+
+    impl<T> DelayQueue<T> {
+        pub(crate) fn new() -> Self {
+            DelayQueue(Vec::new())
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        pub(crate) fn insert(&mut self, timer: T, _: Duration) -> TimerKey {
+            self.0.push(timer);
+            TimerKey
+        }
+
+        pub(crate) fn try_remove(&mut self, _: &TimerKey) -> Option<Expired<T>> {
+            self.0.pop().map(Expired)
+        }
+
+        pub(crate) fn poll_expired(&mut self, _: &mut Context<'_>) -> Poll<Option<Expired<T>>> {
+            Poll::Pending
+        }
+
+        pub(crate) fn clear(&mut self) {
+            self.0.clear();
         }
     }
 

@@ -107,7 +107,7 @@ impl<O: Owner> Node for Cell<O> {
         if watchers.len() >= limits::WATCHERS_MAX {
             return Err(ExitReason::failed("watched too often"));
         }
-        watchers.push(watcher);
+        watchers.insert(watcher.id(), watcher);
         Ok(())
     }
 
@@ -119,8 +119,7 @@ impl<O: Owner> Node for Cell<O> {
         let Some(extras) = &mut core.extras else {
             return;
         };
-        let found = extras.watchers.iter().position(|watcher| watcher.id() == id);
-        let taken = found.map(|at| extras.watchers.swap_remove(at));
+        let taken = extras.watchers.remove(&id);
         drop(core);
         drop(taken);
     }

@@ -1,5 +1,6 @@
 //! What the runner does with its own cell: take work, notice orders, report the end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,6 +10,7 @@ use super::{Cell, Effects, MessageOf, Orders};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
+use crate::monitor::MonitorId;
 use crate::node::{Notice, Watcher};
 use crate::owner::Owner;
 use crate::process::Message;
@@ -33,7 +35,7 @@ pub(crate) enum Work<M: Message> {
 /// Those who are to be told of an end.
 #[must_use = "watchers have to be told"]
 pub(crate) struct Watchers {
-    watchers: Vec<Watcher>,
+    watchers: HashMap<MonitorId, Watcher>,
     end: Option<Arc<SetOnce<ExitReason>>>,
 }
 
@@ -43,7 +45,7 @@ impl Watchers {
             // Whoever took it out of the cell sets it, so it is set once.
             let _ = end.set(reason.clone());
         }
-        for watcher in self.watchers {
+        for watcher in self.watchers.into_values() {
             watcher.tell(ended, reason);
         }
     }
@@ -134,7 +136,7 @@ impl<O: Owner> Cell<O> {
         core.waker = None;
         core.idle = false;
         let Some(extras) = extras else {
-            return (next, effects, Watchers { watchers: Vec::new(), end: None });
+            return (next, effects, Watchers { watchers: HashMap::new(), end: None });
         };
         let super::Extras { watchers, end, wait_node, notices, exposed, .. } = *extras;
         if wait_node.is_some() {

@@ -145,7 +145,10 @@ async fn wait<K: Key, P: Process>(
             let process = ProcessRef::new(cell, incarnation);
             return Ok(if mine { Outcome::Started(process) } else { Outcome::Existing(process) });
         }
-        // It ended meanwhile: the next one is asked for anew.
+        // It ended meanwhile: the next one is asked for anew, until this caller's time is over.
+        if clock::now() >= deadline {
+            return Err(GetError::Timeout { waited: timeout });
+        }
         found = look(scope, key, &mut wanted, starts)?;
     }
 }

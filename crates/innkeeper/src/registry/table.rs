@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -14,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::seam::RwLock;
+use crate::seam::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Something kept in a table.
 pub(crate) trait Row {
@@ -126,7 +126,8 @@ impl<R: Row + ?Sized> Table<R> {
         };
         let (removed, _) = found.remove();
         // A table that was large once gives its memory back, at a cost that its removals have paid.
-        if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
+        // By its buckets: what was removed may leave marks, which its capacity does not count.
+        if shard.num_buckets() > 64 && shard.len() < shard.num_buckets() / 8 {
             let room = shard.len() * 2;
             shard.shrink_to(room, |row| row.hash());
         }
@@ -210,3 +211,6 @@ impl<R: ?Sized> fmt::Debug for Table<R> {
         f.debug_struct("Table").field("len", &len).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,8 @@ pub(crate) trait Container: Send + Sync {
 /// What one whole tree notes about its shutdown.
 #[derive(Default)]
 pub(crate) struct Closing {
-    killed: Mutex<Names>,
+    /// There once the shutdown has begun.
+    killed: Mutex<Option<Names>>,
     containers: Mutex<Vec<Weak<dyn Container>>>,
 }
 
@@ -73,12 +74,14 @@ impl Closing {
     }
 
     pub(crate) fn killed(&self, name: String) {
-        self.killed.lock().add(|| name);
+        if let Some(killed) = &mut *self.killed.lock() {
+            killed.add(|| name);
+        }
     }
 
-    /// Forgets what was noted before this shutdown.
+    /// From now on it is noted who is killed. A second shutdown joins the first.
     pub(crate) fn begin(&self) {
-        *self.killed.lock() = Names::default();
+        self.killed.lock().get_or_insert_default();
     }
 
     pub(crate) fn report(&self) -> ShutdownReport {
@@ -88,7 +91,7 @@ impl Closing {
         for container in containers {
             container.survivors(&mut stuck);
         }
-        ShutdownReport { killed: self.killed.lock().clone(), stuck }
+        ShutdownReport { killed: self.killed.lock().clone().unwrap_or_default(), stuck }
     }
 }
 

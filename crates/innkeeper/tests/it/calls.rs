@@ -274,6 +274,41 @@ async fn what_waits_at_an_end_without_a_restart_is_handed_back() {
     }
 }
 
+/// P9: what a lost message carries may panic as it goes; the others have their answers all the same.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_drop_panics_costs_no_other_message_its_outcome() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "the message panics");
+        }
+    }
+    let log = Log::new();
+    let script = crate::support::script(&log).await;
+    let gate = Gate::default();
+    let hold = gate.clone();
+    script.cast(act(move |_, _| Box::pin(async move { hold.hold().await }))).await.unwrap();
+    gate.reached().await;
+    let bomb = Bomb;
+    script
+        .cast(act(move |_, _| {
+            Box::pin(async move {
+                let _bomb = &bomb;
+            })
+        }))
+        .await
+        .unwrap();
+    let mut call = Box::pin(script.call(Order::Beat(1)).timeout(secs(60)));
+    assert!(poll_once(&mut call).await.is_pending());
+    let before = Instant::now();
+    let mut stop = Box::pin(script.stop(ExitReason::Normal, secs(60)));
+    assert!(poll_once(&mut stop).await.is_pending());
+    gate.open();
+    assert!(matches!(soon(call).await, Err(CallError::NotDelivered { .. })));
+    soon(stop).await.unwrap();
+    assert_eq!(before.elapsed(), secs(0));
+}
+
 /// P9: as in OTP.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_nobody_supervises_loses_its_mailbox() {

@@ -391,12 +391,11 @@ async fn ending_a_child_or_a_whole_tree_may_be_given_up_and_stands() {
         }
         let one = dropped_after(polls, supervisor.terminate_child("one")).await;
         settle().await;
-        let down = |(_, info): &(String, Option<innkeeper::ProcessInfo>)| info.is_none();
-        let count = supervisor.which_children().iter().filter(|child| down(child)).count();
+        let count = supervisor.which_children().iter().filter(|(_, info)| info.is_none()).count();
         assert_eq!(count, usize::from(polls > 0));
         let all = dropped_after(polls, supervisor.shutdown(secs(5))).await;
         settle().await;
-        assert_eq!(supervisor.which_children().iter().all(|child| down(child)), polls > 0);
+        assert_eq!(supervisor.which_children().iter().all(|(_, info)| info.is_none()), polls > 0);
         assert!(supervisor.shutdown(secs(5)).await.is_clean());
         assert_eq!(log.so_far().iter().filter(|heard| **heard == Heard::Dropped).count(), 2);
         one && all

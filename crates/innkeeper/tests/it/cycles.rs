@@ -200,13 +200,12 @@ async fn two_inits_that_ask_for_each_other_on_two_threads_do_not_wait_for_ever()
     house.plan_init("a", InitPlan::Ask(key("b")));
     house.plan_init("b", InitPlan::Ask(key("a")));
     for _ in 0..300 {
-        let asks = ["a", "b"].map(|name| {
+        let mut asks = tokio::task::JoinSet::new();
+        for name in ["a", "b"] {
             let rooms = rooms.clone();
-            let ask = async move { rooms.get_or_start(&key(name)).timeout(secs(600)).await };
-            std::thread::scope(|_| tokio::runtime::Handle::current().spawn(ask))
-        });
-        let [a, b] = asks;
-        let outcomes = [a.await.unwrap(), b.await.unwrap()];
+            asks.spawn(async move { rooms.get_or_start(&key(name)).timeout(secs(600)).await });
+        }
+        let outcomes = asks.join_all().await;
         assert!(outcomes.iter().any(Result::is_err), "{outcomes:?}");
         rooms.stop_all().await;
     }

@@ -7,6 +7,7 @@
 mod scripted;
 mod support;
 
+mod bounds;
 mod calls;
 mod cancel;
 mod cycles;
@@ -16,9 +17,11 @@ mod keys;
 mod otp_holes;
 mod process_macro;
 mod registry;
-mod residue;
 mod restart;
 mod rust_peers;
+mod shutdown;
 mod stop;
 mod stress;
 mod supervisor;
+mod timers;
+mod watch;

@@ -488,6 +488,9 @@ async fn a_killed_process_that_never_yields_shows_as_stuck_and_is_not_replaced()
     gate.reached().await;
     room.kill();
     eventually(|| room.info().stuck).await;
+    let info = rooms.info(&key).unwrap();
+    assert_eq!((info.state, info.stuck), (Some(State::Stopping), true));
+    assert!(info.age >= innkeeper::limits::STUCK_AFTER, "{:?}", info.age);
     assert_eq!((rooms.count(), house.census.ever()), (1, 1));
     gate.open();
     room.ended().await;

@@ -210,8 +210,6 @@ pub(crate) enum Say {
     CallKey(Key),
     /// Stops a key from within its handler; answers as `CallKey`.
     StopKey(Key),
-    /// Spawns a task that holds something alive until dropped.
-    Spawn(Census<Key>),
     /// Spawns this.
     Task(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Answers without ever replying.
@@ -316,14 +314,6 @@ impl Process for Room {
             Say::StopKey(other) => {
                 let rooms = self.house.rooms.lock().unwrap().clone().unwrap();
                 reply.send(Said::Number(stop_verdict(&rooms.stop(&other).await)));
-            }
-            Say::Spawn(census) => {
-                let alive = census.enter(self.key.clone());
-                ctx.spawn(async move {
-                    let _alive = alive;
-                    std::future::pending::<()>().await;
-                });
-                reply.send(Said::Number(0));
             }
             Say::Task(task) => {
                 ctx.spawn(task);

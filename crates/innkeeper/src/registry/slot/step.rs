@@ -134,7 +134,7 @@ pub enum State {
     Live,
     /// It crashed, and its next incarnation is on its way.
     Restarting,
-    /// It is ending, and none follows.
+    /// It is told to end, or is ending; none follows unless this was an exit to be restarted after.
     Stopping,
     /// It used up its restart budget; nothing runs.
     Parked,

@@ -66,6 +66,10 @@ struct World {
     restarts: Vec<Moment>,
 }
 
+fn late(ruling: Ruling<'_>) -> Event<'_> {
+    Event::StartDeadline(ruling)
+}
+
 impl World {
     fn new(policy: Policy) -> World {
         World {
@@ -188,7 +192,7 @@ impl World {
             }
             Move::Late => {
                 if self.slot.is_starting() {
-                    self.apply(|ruling| Event::StartDeadline(ruling));
+                    self.apply(late);
                 }
             }
             Move::Ask => match self.slot.ask(self.now) {

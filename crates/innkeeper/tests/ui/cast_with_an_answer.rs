@@ -1,0 +1,19 @@
+#![allow(unused_imports)]
+
+use innkeeper::{Context, StartError, process};
+
+struct Room;
+
+#[process]
+impl Room {
+    async fn init() -> Result<Self, StartError> {
+        Ok(Room)
+    }
+
+    #[cast]
+    fn say(&mut self, line: String) -> usize {
+        0
+    }
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+#![allow(unused_imports)]
+
+use innkeeper::{Context, StartError, process};
+
+struct Room;
+
+#[process]
+impl Room {
+    async fn init() -> Result<Self, StartError> {
+        Ok(Room)
+    }
+
+    #[cast]
+    fn say<T: Send>(&mut self, line: T) {}
+}
+
+fn main() {}
