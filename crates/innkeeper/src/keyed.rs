@@ -216,7 +216,8 @@ impl<K: Key, P: Process> Keyed<K, P> {
 
     /// Ends every process there is now, all at once, and waits until they have ended. Keys that are
     /// asked for meanwhile start anew. Answers how many were told to end. A process that calls this
-    /// is told like the others, and not waited for.
+    /// is told like the others, and not waited for; nor is one that is still in its code a second
+    /// after it was killed, which goes on holding its key.
     pub async fn stop_all(&self) -> usize {
         self.scope.stop_all().await
     }

@@ -9,14 +9,15 @@ use foldhash::quality::RandomState;
 use tokio::sync::broadcast;
 
 use crate::cell::{Asked, Cell, Stopping};
-use crate::child_spec::{ChildSpec, RestartBudget};
-use crate::clock;
+use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
+use crate::clock::{self, Moment};
 use crate::error::GetError;
 use crate::exit::ExitReason;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
+use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
 use crate::process::Process;
@@ -231,6 +232,7 @@ impl<K: Key, P: Process> Scope<K, P> {
 
     pub(crate) async fn stop_all(&self) -> usize {
         let (mut told, mut ends) = (0, Vec::new());
+        let began = clock::now();
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
                 if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
@@ -243,10 +245,28 @@ impl<K: Key, P: Process> Scope<K, P> {
             }
             yield_now().await;
         }
-        for end in &ends {
-            end.wait().await;
-        }
+        let ended = async {
+            for end in &ends {
+                end.wait().await;
+            }
+        };
+        self.unless_stuck(began, ended).await;
         told
+    }
+
+    /// Waits for processes that were told to end at `told`. What has not ended a while after it was
+    /// killed is stuck, and is not waited for.
+    pub(crate) async fn unless_stuck(&self, told: Moment, ended: impl Future<Output = ()>) {
+        let limit = match self.shared.spec.shutdown {
+            Shutdown::BrutalKill => Duration::ZERO,
+            Shutdown::Timeout(time) => time,
+            Shutdown::Infinity => return ended.await,
+        };
+        tokio::select! {
+            biased;
+            () = ended => {}
+            () = clock::alarm(told.after(limit).after(limits::STUCK_AFTER)) => {}
+        }
     }
 
     pub(crate) fn describe(&self, cell: &KeyedCell<K, P>) -> ProcessInfo {

@@ -1,7 +1,6 @@
 //! The process of a scope: opens it, looks after idle and parked keys, and ends all at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::call::ReplyTo;
 use crate::child_spec::{ChildSpec, Restart, Shutdown};
@@ -84,18 +83,7 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
             }
             yield_now().await;
         }
-        let limit = match self.scope.shared.spec.shutdown {
-            Shutdown::BrutalKill => Duration::ZERO,
-            Shutdown::Timeout(time) => time,
-            Shutdown::Infinity => return self.scope.table.empty().await,
-        };
-        // What has not ended a while after it was killed is stuck, and is not waited for.
-        let limit = told.after(limit).after(limits::STUCK_AFTER);
-        tokio::select! {
-            biased;
-            () = self.scope.table.empty() => {}
-            () = clock::alarm(limit) => {}
-        }
+        self.scope.unless_stuck(told, self.scope.table.empty()).await;
     }
 }
 

@@ -274,7 +274,7 @@ async fn what_waits_at_an_end_without_a_restart_is_handed_back() {
     }
 }
 
-/// P9: what a lost message carries may panic as it goes; the others have their answers all the same.
+/// P9: what a lost message carries may panic as it goes; the others still have their answers.
 #[tokio::test(start_paused = true)]
 async fn a_message_whose_drop_panics_costs_no_other_message_its_outcome() {
     struct Bomb;

@@ -734,3 +734,21 @@ async fn a_task_that_never_yields_keeps_the_key_like_the_process_itself() {
     go.store(true, Ordering::SeqCst);
     assert!(next.await.unwrap().is_started());
 }
+
+/// P14: who ends all keys waits for those that can end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_all_does_not_wait_for_ever_for_code_that_never_yields() {
+    let house = House::new();
+    let rooms = house.open(house.builder(spec().shutdown(Shutdown::Timeout(millis(10))))).await;
+    let (stuck, other) = (key("stuck"), key("other"));
+    let gate = Gate::default();
+    rooms.via(&stuck).cast(Say::Block(gate.clone())).await.unwrap();
+    gate.reached().await;
+    let other = rooms.get_or_start(&other).await.unwrap().process().unwrap();
+    assert_eq!(soon(rooms.stop_all()).await, 2);
+    assert!(!other.is_alive());
+    assert!(rooms.info(&stuck).unwrap().stuck);
+    assert_eq!((rooms.count(), house.census.alive()), (1, 1), "it holds its key");
+    gate.open();
+    eventually(|| rooms.count() == 0).await;
+}
