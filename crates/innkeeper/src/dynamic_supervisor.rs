@@ -352,7 +352,7 @@ impl Parent for Pool {
         if !child.spec().restart.follows(reason) {
             return Ruling::Free;
         }
-        let after = self.escalation.allow(child.id(), reason);
+        let after = self.escalation.allow(child, reason);
         after.map_or(Ruling::Free, |after| Ruling::Restart { after })
     }
 
@@ -361,6 +361,7 @@ impl Parent for Pool {
             self.closing.killed(format!("{}/{}", self.name, child.id()));
         }
         self.table.remove(&child);
+        self.escalation.ended(&*child);
     }
 
     fn observe(&self, child: &dyn Child, incarnation: Incarnation, what: What) {

@@ -8,6 +8,7 @@ use crate::exit::ExitReason;
 use crate::process::Message;
 use crate::process_ref::ProcessRef;
 use crate::seam::Mutex;
+use crate::supervisor::child::Child;
 use crate::supervisor::intensity::Intensity;
 
 /// The restarts of all children of one supervisor, and whom to tell when there are too many.
@@ -20,6 +21,8 @@ pub(crate) struct Escalation {
 #[derive(Default)]
 struct State {
     intensity: Intensity,
+    /// The children whose exit was one too many, and who have not ended yet.
+    too_many: Vec<u64>,
     /// There while the supervisor runs.
     process: Option<ProcessRef<SupervisorMessage>>,
 }
@@ -41,7 +44,7 @@ impl Escalation {
 
     /// The supervisor begins, with nothing counted.
     pub(crate) fn begin(&self, process: ProcessRef<SupervisorMessage>) {
-        let state = State { intensity: Intensity::default(), process: Some(process) };
+        let state = State { process: Some(process), ..State::default() };
         let old = std::mem::replace(&mut *self.state.lock(), state);
         drop(old);
     }
@@ -57,18 +60,28 @@ impl Escalation {
     }
 
     /// How long a child waits at most that is to be restarted; `None` if it is not: the supervisor
-    /// is ending, or there were too many restarts, for which it ends now.
-    pub(crate) fn allow(&self, child: &str, reason: &ExitReason) -> Option<Duration> {
+    /// is ending, or is to end once this child has, for there were too many restarts.
+    pub(crate) fn allow(&self, child: &dyn Child, reason: &ExitReason) -> Option<Duration> {
         let mut state = self.state.lock();
         state.process.as_ref()?;
         let (max, window) = (self.budget.max(), self.budget.window());
         if let Some(nth) = state.intensity.allow(clock::now(), max, window) {
             return Some(self.budget.backoff_before(nth));
         }
+        state.too_many.push(child.number());
         drop(state);
-        tracing::error!(supervisor = self.supervisor, child, %reason, "too many restarts");
-        self.end_supervisor();
+        let (supervisor, child) = (&self.supervisor, child.id());
+        tracing::error!(supervisor, child, %reason, "too many restarts");
         None
+    }
+
+    /// A child has ended for good. Whether the supervisor was told to end because of it.
+    pub(crate) fn ended(&self, child: &dyn Child) -> bool {
+        let too_many = self.state.lock().too_many.contains(&child.number());
+        if too_many {
+            self.end_supervisor();
+        }
+        too_many
     }
 
     /// Tells the supervisor to end.

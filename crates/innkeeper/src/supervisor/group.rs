@@ -45,6 +45,9 @@ pub(crate) struct Group {
 
 struct Children {
     line: Line<Arc<dyn Child>>,
+    /// Those that it was made with: the temporary ones among them too are there again when the
+    /// supervisor is.
+    declared: Vec<Arc<dyn Child>>,
     /// What to start more of them on, while they may be.
     spawner: Option<Spawner>,
 }
@@ -61,7 +64,7 @@ impl Group {
     ) -> Arc<Self> {
         let escalation = Escalation::new(name.clone(), budget);
         let line = Line::new(strategy, auto_shutdown);
-        let children = Mutex::new(Children { line, spawner: None });
+        let children = Mutex::new(Children { line, declared: Vec::new(), spawner: None });
         let (changed, events) = (Notify::new(), OnceLock::new());
         let group = Arc::new(Group {
             name,
@@ -92,9 +95,12 @@ impl Group {
 
     /// Puts a child in before the supervisor is started, which starts it.
     pub(crate) fn declare(self: &Arc<Self>, id: &str, make: Make) -> Result<(), StartChildError> {
-        let child = self.children.lock().enter(id, || make(self.parent()))?;
+        let mut children = self.children.lock();
+        let child = children.enter(id, || make(self.parent()))?;
+        self.check(child.spec())?;
         child.keep();
-        self.check(child.spec())
+        children.declared.push(child);
+        Ok(())
     }
 
     /// Puts a child in at the end and starts it, once no siblings are being restarted.
@@ -135,6 +141,7 @@ impl Group {
             return Err(DeleteError::Running);
         }
         let removed = children.line.remove(child.number());
+        children.declared.retain(|other| other.number() != child.number());
         drop(children);
         drop(removed);
         Ok(())
@@ -198,7 +205,13 @@ impl Group {
 
     /// Starts all children in order, each once the one before it is ready.
     pub(crate) async fn start_all(&self, spawner: &Spawner) -> Result<(), StartError> {
-        self.children.lock().line.open();
+        {
+            let mut children = self.children.lock();
+            for child in children.declared.clone() {
+                children.put(child);
+            }
+            children.line.open();
+        }
         tokio::select! {
             biased;
             () = self.until(|children| !children.line.is_open()) => {
@@ -303,9 +316,14 @@ impl Children {
             return Err(StartChildError::MaxChildren { max });
         }
         let child = make();
-        let temporary = child.spec().restart == Restart::Temporary;
-        self.line.push(child.number(), child.clone(), temporary, child.spec().significant);
+        self.put(child.clone());
         Ok(child)
+    }
+
+    fn put(&mut self, child: Arc<dyn Child>) {
+        let (at, spec) = (child.number(), child.spec());
+        let (temporary, significant) = (spec.restart == Restart::Temporary, spec.significant);
+        self.line.put(at, child, temporary, significant);
     }
 }
 
@@ -321,9 +339,7 @@ impl Parent for Group {
             return Ruling::Free;
         }
         drop(children);
-        let Some(after) = self.escalation.allow(child.id(), reason) else {
-            self.children.lock().line.close();
-            self.changed.notify_waiters();
+        let Some(after) = self.escalation.allow(child, reason) else {
             return Ruling::Free;
         };
         if self.strategy == Strategy::OneForOne {
@@ -342,7 +358,11 @@ impl Parent for Group {
             self.closing.killed(format!("{}/{}", self.name, child.id()));
         }
         let mut removed = None;
+        let too_many = self.escalation.ended(&*child);
         self.note(|line| {
+            if too_many {
+                line.close();
+            }
             line.gone(child.number());
             if forget {
                 removed = line.remove(child.number());

@@ -137,11 +137,13 @@ impl<T: Clone> Line<T> {
         self.is_open
     }
 
-    /// Puts a child in at the end; `at` is greater than those of all others.
-    pub(crate) fn push(&mut self, at: u64, child: T, temporary: bool, significant: bool) {
-        debug_assert!(self.places.last().is_none_or(|last| last.at < at), "places only grow");
-        let (run, leaving) = (Run::Down, false);
-        self.places.push(Place { at, child, temporary, significant, run, leaving });
+    /// Puts a child in at its place, if that is free: mostly at the end.
+    pub(crate) fn put(&mut self, at: u64, child: T, temporary: bool, significant: bool) {
+        let index = self.places.partition_point(|place| place.at < at);
+        if self.places.get(index).is_none_or(|place| place.at != at) {
+            let (run, leaving) = (Run::Down, false);
+            self.places.insert(index, Place { at, child, temporary, significant, run, leaving });
+        }
     }
 
     /// The children with their places, in order.
@@ -277,3 +279,6 @@ impl<T: Clone> Line<T> {
         self.places.iter_mut().find(|place| place.at == at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,4 +24,5 @@ mod stop;
 mod stress;
 mod supervisor;
 mod timers;
+mod trees;
 mod watch;
