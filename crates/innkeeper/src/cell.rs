@@ -72,6 +72,8 @@ struct Extras {
     orders: Orders,
     notices: VecDeque<Notice>,
     watchers: HashMap<MonitorId, Watcher>,
+    /// How many of them are links.
+    links: usize,
     traps_exits: bool,
     exposed: Option<Arc<dyn Any + Send + Sync>>,
     end: Option<Arc<SetOnce<ExitReason>>>,
@@ -366,6 +368,7 @@ impl<O: Owner> Cell<O> {
             restarts: slot.restarts(),
             exits: slot.exits(),
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
+            links: extras.map_or(0, |extras| extras.links),
             exposed: extras.and_then(|extras| extras.exposed.clone()),
         }
     }

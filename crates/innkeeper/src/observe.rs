@@ -34,6 +34,8 @@ pub struct ProcessInfo {
     pub exits: Vec<Exit>,
     /// Monitors and links on it.
     pub watchers: usize,
+    /// The links among them.
+    pub links: usize,
     /// What it lets others see; see [`Context::expose`](crate::Context::expose).
     pub exposed: Option<Arc<dyn Any + Send + Sync>>,
 }

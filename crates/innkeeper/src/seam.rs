@@ -32,6 +32,11 @@ mod real {
     pub(crate) use tokio::task::yield_now;
     pub(crate) use tokio_util::time::DelayQueue;
     pub(crate) use tokio_util::time::delay_queue::Key as TimerKey;
+
+    /// How long it is until a timer goes off that is in the queue.
+    pub(crate) fn time_left<T>(timers: &DelayQueue<T>, key: &TimerKey) -> std::time::Duration {
+        crate::clock::until(timers.deadline(key))
+    }
 }
 
 #[cfg(shuttle)]
@@ -126,6 +131,11 @@ mod real {
         pub(crate) fn clear(&mut self) {
             self.0.clear();
         }
+    }
+
+    /// Nobody knows.
+    pub(crate) fn time_left<T>(_: &DelayQueue<T>, _: &TimerKey) -> Duration {
+        Duration::ZERO
     }
 
     pub(crate) use shuttle::future::yield_now;

@@ -331,7 +331,7 @@ fn paused(future: impl Future<Output = ()>) {
 
 /// Few, for each is a whole tree.
 fn config() -> ProptestConfig {
-    let (cases, max_shrink_iters) = (100, 300);
+    let (cases, max_shrink_iters) = (1_000, 300);
     ProptestConfig { cases, max_shrink_iters, failure_persistence: None, ..Default::default() }
 }
 
