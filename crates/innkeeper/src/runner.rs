@@ -79,7 +79,8 @@ async fn run<O: Owner>(mut life: Life<O>) {
 fn begin_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
     let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
     if next == Some(Next::Free) {
-        O::released(cell, reason);
+        // Whatever its last incarnation ended of, it was not this order.
+        O::released(cell, &ExitReason::Shutdown);
         cell.owner.observe(cell.incarnation(), What::Stopped(reason.clone()));
     }
     cell.carry_out(effects);
