@@ -1,5 +1,5 @@
 //! Whether a dynamic supervisor is better off in partitions: starts in a second, and how long the
-//! slowest start takes beside one whose `init` takes its time, with one supervisor and with several.
+//! slowest start takes beside one whose `init` takes its time, with one supervisor or several.
 
 use std::num::NonZero;
 use std::sync::Arc;

@@ -45,10 +45,10 @@ pub use refused::{DeleteError, RestartError, StartChildError};
 /// # Guarantees
 /// In a restart of several children those that have to end do so one by one, the last one first,
 /// each within its own limit; then they begin one by one, the first one first, each once the one
-/// before it is ready. Temporary children end then, and are forgotten. A child that is ended because
-/// of a sibling costs no restart budget. No child outlives its supervisor, unless its code is stuck;
-/// a restart of several children waits for stuck code until it has ended, for nothing is ever
-/// started beside it.
+/// before it is ready. Temporary children end then, and are forgotten. A child that is ended
+/// because of a sibling costs no restart budget. No child outlives its supervisor, unless its code
+/// is stuck; a restart of several children waits for stuck code until it has ended, for nothing is
+/// ever started beside it.
 ///
 /// # Differences from OTP
 /// A child's `init` does not hold up the supervisor: children that are added run theirs side by

@@ -153,9 +153,13 @@ impl Group {
         let deadline = began.after(limits::ASK_TIMEOUT);
         loop {
             let changed = self.changed.notified();
-            let busy = match self.unless_busy() {
-                Ok(children) => return children,
-                Err(busy) => busy,
+            let busy = {
+                let children = self.children.lock();
+                let spawner = children.spawner.clone().ok_or(StartChildError::ShuttingDown)?;
+                match children.line.waits_for().cloned() {
+                    None => return Ok((children, spawner)),
+                    Some(busy) => busy,
+                }
             };
             // A child that starts again would wait for itself.
             let cycle = |cycle| StartChildError::Failed(GetError::Cycle(cycle));
@@ -170,21 +174,6 @@ impl Group {
                     let waited = clock::now().since(began);
                     return Err(StartChildError::Failed(GetError::Timeout { waited }));
                 }
-            }
-        }
-    }
-
-    /// The children, and what to start more of them on; or whom their restart waits for.
-    fn unless_busy(
-        &self,
-    ) -> Result<Result<(MutexGuard<'_, Children>, Spawner), StartChildError>, Arc<dyn Child>> {
-        let children = self.children.lock();
-        match (&children.spawner, children.line.waits_for()) {
-            (None, _) => Ok(Err(StartChildError::ShuttingDown)),
-            (Some(_), Some(busy)) => Err(busy.clone()),
-            (Some(spawner), None) => {
-                let spawner = spawner.clone();
-                Ok(Ok((children, spawner)))
             }
         }
     }

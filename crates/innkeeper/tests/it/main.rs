@@ -18,6 +18,7 @@ mod keyed;
 mod keys;
 mod otp_holes;
 mod process_macro;
+mod processes;
 mod registry;
 mod restart;
 mod rust_peers;

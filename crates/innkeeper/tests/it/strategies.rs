@@ -344,7 +344,7 @@ async fn a_supervisor_ends_when_its_significant_children_have() {
         let specs = [significant.clone(), significant.clone(), spec()];
         let (root, [mut ones, mut twos, mut threes]) = group(&log, builder, specs).await;
         let mut ended = Box::pin(root.ended());
-        let mut both = vec![ones.recv().await.unwrap(), twos.recv().await.unwrap()];
+        let mut both = [ones.recv().await.unwrap(), twos.recv().await.unwrap()];
         // A crash is restarted after, and another child is not significant.
         both[0].kill();
         both[0] = soon(ones.recv()).await.unwrap();

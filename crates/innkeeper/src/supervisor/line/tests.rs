@@ -249,8 +249,9 @@ proptest! {
         temporary in proptest::collection::vec(any::<bool>(), 1..8),
     ) {
         let strategy = if all { Strategy::OneForAll } else { Strategy::RestForOne };
-        let places: Vec<u64> = (1..).zip(&temporary).filter(|(_, is)| **is).map(|(at, _)| at).collect();
         let children = temporary.len();
+        let all_places = 1..=children as u64;
+        let places: Vec<_> = all_places.filter(|at| temporary[*at as usize - 1]).collect();
         let mut world = World {
             line: line(strategy, children as u64, &places),
             strategy,
