@@ -50,6 +50,8 @@ struct Children {
     declared: Vec<Arc<dyn Child>>,
     /// What to start more of them on, while they may be.
     spawner: Option<Spawner>,
+    /// Somebody is carrying out what is due.
+    is_conducted: bool,
 }
 
 /// Makes a child of this parent, which is in the line when that returns.
@@ -64,7 +66,8 @@ impl Group {
     ) -> Arc<Self> {
         let escalation = Escalation::new(name.clone(), budget);
         let line = Line::new(strategy, auto_shutdown);
-        let children = Mutex::new(Children { line, declared: Vec::new(), spawner: None });
+        let children =
+            Mutex::new(Children { line, declared: Vec::new(), spawner: None, is_conducted: false });
         let (changed, events) = (Notify::new(), OnceLock::new());
         let group = Arc::new(Group {
             name,
@@ -256,24 +259,45 @@ impl Group {
         }
     }
 
-    /// Notes what happened to a child, and carries out what is due then.
+    /// Notes what happened to a child, and carries out what is due then; unless somebody else does
+    /// so at this moment, and goes on with this. One at a time, or a child could be told to begin
+    /// after it was told to end.
     fn note(&self, happened: impl FnOnce(&mut Line<Arc<dyn Child>>)) {
-        happened(&mut self.children.lock().line);
-        loop {
-            let due = self.children.lock().line.due();
-            match due {
-                None => break,
-                Some(Due::Hold(child)) if child.hold() => {}
-                Some(Due::End(child)) if child.node().is_some() => drop(child.stop()),
-                // It ended meanwhile.
-                Some(Due::Hold(child) | Due::End(child)) => {
-                    self.children.lock().line.gone(child.number());
-                }
-                Some(Due::Resume(child, after)) => child.resume(after),
-                Some(Due::ShutDown) => self.escalation.end_supervisor(),
+        {
+            let mut children = self.children.lock();
+            happened(&mut children.line);
+            if std::mem::replace(&mut children.is_conducted, true) {
+                drop(children);
+                self.changed.notify_waiters();
+                return;
             }
         }
+        while let Some(due) = self.due() {
+            self.carry_out(due);
+        }
         self.changed.notify_waiters();
+    }
+
+    /// What is due next; nothing, and then nobody is conducting any more.
+    fn due(&self) -> Option<Due<Arc<dyn Child>>> {
+        let mut children = self.children.lock();
+        let due = children.line.due();
+        children.is_conducted = due.is_some();
+        due
+    }
+
+    fn carry_out(&self, due: Due<Arc<dyn Child>>) {
+        match due {
+            Due::Hold(child) if child.hold() => {}
+            // Its end is reported like any other.
+            Due::End(child) if child.node().is_some() => drop(child.stop()),
+            // It ended meanwhile.
+            Due::Hold(child) | Due::End(child) => {
+                self.children.lock().line.gone(child.number());
+            }
+            Due::Resume(child, after) => child.resume(after),
+            Due::ShutDown => self.escalation.end_supervisor(),
+        }
     }
 }
 
