@@ -54,7 +54,9 @@ pub use process::{Message, Process, StartError};
 pub use process_ref::ProcessRef;
 pub use rate::StartRate;
 pub use registry::slot::{Exit, State};
-pub use registry::{RegisterError, Registry};
+pub use registry::{
+    Duplicate, KeyLock, Keys, LockError, RegisterError, Registry, RegistryEvent, Unique,
+};
 pub use solo::start;
 pub use supervisor::{Names, ShutdownReport, StartChildError, Supervisor, SupervisorBuilder};
 pub use target::Target;
