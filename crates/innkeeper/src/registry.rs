@@ -22,6 +22,7 @@ use crate::limits;
 use crate::process::Message;
 use crate::process_ref::ProcessRef;
 use crate::registry::book::Book;
+use crate::registry::entry::Entry;
 use crate::registry::index::Index;
 use crate::registry::lock::Locks;
 use crate::registry::table::Refused;
@@ -50,8 +51,8 @@ pub use lock::{KeyLock, LockError};
 /// # Differences from OTP
 /// Anybody who has a process's address may name it, not only the process itself
 /// (`Registry.register/3` names its caller). A lookup never returns a process that is not alive,
-/// also one that is still in its `init`. Losing the registry ends no process, and so makes no two of
-/// one name. Partitions are an inner matter: there is nothing to choose.
+/// nor one that is still in its `init`. Losing the registry ends no process, and so makes no two
+/// of one name. Partitions are an inner matter: there is nothing to choose.
 ///
 /// # Examples
 /// ```
@@ -277,8 +278,8 @@ impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Registry<K, M, V, Q
         alive.filter_map(|entry| shape(&entry.key, &entry.process, &entry.value())).collect()
     }
 
-    /// The names of a process, in no order (OTP's `Registry.keys/2`). One that it was given twice is
-    /// there twice.
+    /// The names of a process, in no order (OTP's `Registry.keys/2`). One that it was given twice
+    /// is there twice.
     pub fn keys(&self, process: &ProcessRef<M>) -> Vec<K> {
         let held = self.shared.book.of_process(process, None).into_iter();
         held.filter(|entry| !entry.has_ended()).map(|entry| entry.key.clone()).collect()
@@ -289,6 +290,16 @@ impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Registry<K, M, V, Q
     pub fn values(&self, key: &K, process: &ProcessRef<M>) -> Vec<V> {
         let held = self.shared.book.of_process(process, Some(key)).into_iter();
         held.filter(|entry| !entry.has_ended()).map(|entry| entry.value()).collect()
+    }
+
+    /// The entries of a name, those of processes that are in their `init` too.
+    pub(crate) fn entries(&self, key: &K) -> Vec<Arc<Entry<K, M, V>>> {
+        self.shared.book.of_key(key)
+    }
+
+    /// Takes one entry out. `false` if somebody else was faster.
+    pub(crate) fn remove(&self, entry: &Arc<Entry<K, M, V>>) -> bool {
+        self.shared.book.unregister(entry)
     }
 
     /// How many entries there are (OTP's `Registry.count/1`). May count one whose process is just
@@ -303,15 +314,15 @@ impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Registry<K, M, V, Q
         self.shared.book.listen()
     }
 
-    /// Takes the lock of a key, waiting for it in turn (OTP's `Registry.lock/3`). It has nothing to
+    /// Takes the lock of a key, waiting in turn (OTP's `Registry.lock/3`). It has nothing to
     /// do with who has that name.
     ///
     /// What is to be done under it is done by the caller, before it drops what is returned; OTP
     /// runs a function instead.
     ///
     /// # Guarantees
-    /// Different keys do not wait for each other. The lock is free when its holder has dropped it or
-    /// has ended, however it did. Whoever gives up waiting is in no queue any more and will never be
+    /// Different keys do not wait for each other. The lock is free when its holder has dropped it
+    /// or has ended, however it did. Whoever gives up waiting is in no queue any more and will not be
     /// granted it later, as it may be in OTP.
     ///
     /// # Errors

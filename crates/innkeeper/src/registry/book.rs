@@ -40,6 +40,8 @@ struct Holder<K, M: Message, V> {
     held: Held<K, M, V>,
 }
 
+type HolderRow<K, M, V> = Arc<Holder<K, M, V>>;
+
 /// By the hash of the key and the number; none once there are none and none will come.
 type Held<K, M, V> = Mutex<Option<BTreeMap<(u64, u64), Arc<Entry<K, M, V>>>>>;
 
@@ -167,7 +169,7 @@ impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Book<K, M, V, Q> {
     fn holder(
         self: &Arc<Self>,
         process: &ProcessRef<M>,
-    ) -> Result<Arc<Holder<K, M, V>>, RegisterError<ProcessRef<M>>> {
+    ) -> Result<HolderRow<K, M, V>, RegisterError<ProcessRef<M>>> {
         let incarnation = process.incarnation;
         let make = || {
             let (watch, held) = (MonitorId::next(), Mutex::new(Some(BTreeMap::new())));

@@ -7,10 +7,12 @@
 mod scripted;
 mod support;
 
+mod agent;
 mod bounds;
 mod calls;
 mod cancel;
 mod cycles;
+mod groups;
 mod idle;
 mod keyed;
 mod keys;
@@ -23,5 +25,6 @@ mod shutdown;
 mod stop;
 mod stress;
 mod supervisor;
+mod task;
 mod timers;
 mod watch;
