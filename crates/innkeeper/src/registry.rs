@@ -322,7 +322,7 @@ impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Registry<K, M, V, Q
     ///
     /// # Guarantees
     /// Different keys do not wait for each other. The lock is free when its holder has dropped it
-    /// or has ended, however it did. Whoever gives up waiting is in no queue any more and will not be
+    /// or has ended, however it did. Whoever gives up waiting is in no queue any more, and is not
     /// granted it later, as it may be in OTP.
     ///
     /// # Errors

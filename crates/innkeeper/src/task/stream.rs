@@ -61,6 +61,14 @@ pub struct StreamError<I> {
     pub why: TaskError,
 }
 
+impl<I: fmt::Debug> fmt::Display for StreamError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no result for {:?}: {}", self.input, self.why)
+    }
+}
+
+impl<I: fmt::Debug> std::error::Error for StreamError<I> {}
+
 struct Running<I, T> {
     input: I,
     state: State<T>,
