@@ -14,6 +14,26 @@ const NONE: &str = "none: ";
 /// What stands in the cell of a promise that is not kept yet.
 const NOT_YET: &str = "cluster: not yet";
 
+/// The lines of OTP's own tests and documents about the parts that are here, by group.
+const CONFORMANCE: [(&str, &[u8]); 6] = [
+    (
+        "REG",
+        &[
+            1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16, 21, 22, 24, 25, 27, 28, 30, 31, 40, 42, 43, 45,
+            46, 48, 49, 60, 61, 63, 64,
+        ],
+    ),
+    ("LOCK", &[1, 3, 4, 6]),
+    ("AG", &[1, 4]),
+    ("TS", &[1, 3, 4, 6, 9, 10, 12, 13, 15, 16, 18, 19, 21]),
+    ("KV", &[1, 2, 3, 4, 5, 6, 7, 8]),
+    ("NEW", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]),
+];
+
+/// Those of them that may go without a test: what they are about cannot be written here, or needs
+/// a cluster.
+const WITHOUT_TEST: [&str; 6] = ["REG-04", "KV-08", "NEW-15", "NEW-16", "NEW-17", "NEW-18"];
+
 /// The row of one promise or hole.
 struct Row {
     line: usize,
@@ -49,6 +69,11 @@ pub(crate) fn findings(text: &str, tests: &BTreeSet<String>) -> Vec<Finding> {
             findings.push(Finding::new(row.line, format!("{id} is owed a test")));
         }
     }
+    for id in conformance().filter(|id| !WITHOUT_TEST.contains(&id.as_str())) {
+        if let Some(row) = rows.get(&id).filter(|row| row.reason.is_some()) {
+            findings.push(Finding::new(row.line, format!("{id} is owed a test")));
+        }
+    }
     findings
 }
 
@@ -57,7 +82,13 @@ fn ids() -> impl Iterator<Item = String> {
     let promises = (1..=16).map(|n| format!("P{n}")).chain((1..=9).map(|n| format!("C{n}")));
     let v1 = (1..=21).map(|n| format!("V1-{n:02}"));
     let v2 = (1..=23).map(|n| format!("V2-{n:02}"));
-    promises.chain(v1).chain(v2).chain((1..=10).map(|n| format!("G-{n:02}")))
+    let holes = v1.chain(v2).chain((1..=10).map(|n| format!("G-{n:02}")));
+    promises.chain(holes).chain(conformance())
+}
+
+fn conformance() -> impl Iterator<Item = String> {
+    let lines = CONFORMANCE.iter().flat_map(|(group, lines)| lines.iter().map(move |n| (group, n)));
+    lines.map(|(group, n)| format!("{group}-{n:02}"))
 }
 
 fn is_hole(id: &str) -> bool {
@@ -138,6 +169,16 @@ mod tests {
         assert_eq!(check(&text), ["P9 is owed a test"]);
         let text = whole().replace("`a_test`, `another` |", "some day |");
         assert!(check(&text).iter().any(|found| found.starts_with("name a test")));
+    }
+
+    #[test]
+    fn a_line_of_conformance_without_a_row_or_a_test_is_found() {
+        let row = "| TS-06 | what it is | `a_test`, `another` |";
+        assert_eq!(check(&whole().replace(row, "")), ["TS-06 has no row; add one with its test"]);
+        let text = whole().replace(row, "| TS-06 | too many | none: hard |");
+        assert_eq!(check(&text), ["TS-06 is owed a test"]);
+        let row = "| KV-08 | what it is | `a_test`, `another` |";
+        assert_eq!(check(&whole().replace(row, "| KV-08 | far | none: far |")), [""; 0]);
     }
 
     #[test]
