@@ -19,7 +19,7 @@ use crate::mailbox::Envelope;
 use crate::node::{Node, Notice};
 use crate::observe::What;
 use crate::owner::Owner;
-use crate::process::Process;
+use crate::process::{Process, StartError};
 use crate::registry::slot::{Event, Next, Ruling};
 use crate::seam::{Spawner, yield_now};
 use crate::wait_for::As;
@@ -62,19 +62,26 @@ async fn run<O: Owner>(mut life: Life<O>) {
         let Some(Next::Restart { after }) = end(&life.cell, &reason) else {
             break;
         };
-        back_off(&life.cell, after).await;
-        let (next, effects) = life.cell.apply(Event::BackoffOver(Incarnation::next()));
-        if next == Some(Next::Free) {
-            O::released(&life.cell, &reason);
-            life.cell.owner.observe(life.cell.incarnation(), What::Stopped(reason));
-        }
-        life.cell.carry_out(effects);
-        if next.is_some() {
+        if !is_to_go_on(&life.cell, after, reason).await {
             break;
         }
         again = true;
     }
     life.over = true;
+}
+
+/// Waits between two incarnations, and says whether there is to be another.
+///
+/// Apart from the loop, so that the reason has no place in the task while a process lives.
+async fn is_to_go_on<O: Owner>(cell: &Arc<Cell<O>>, after: Duration, reason: ExitReason) -> bool {
+    back_off(cell, after).await;
+    let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
+    if next == Some(Next::Free) {
+        O::released(cell, &reason);
+        cell.owner.observe(cell.incarnation(), What::Stopped(reason));
+    }
+    cell.carry_out(effects);
+    next.is_none()
 }
 
 /// Reports the end of an incarnation: first its owner forgets it, then everybody is told.
@@ -130,26 +137,38 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
         let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
         guarded(cell, Limit::Init(deadline), init).await
     };
-    let failure = match started {
-        Ok(Ok(state)) => {
-            let (_, effects) = cell.apply(Event::Ready);
-            cell.carry_out(effects);
-            let took = clock::now().since(began);
-            cell.owner.observe(incarnation, What::Ready { again, took });
-            let reason = live(cell, state, &mut ctx).await;
+    // Moved out as a whole, so that the task has no room for it while the process lives.
+    let state = match made(cell, started) {
+        Ok(state) => state,
+        Err(failure) => {
+            not_started(cell, incarnation, again, failure.as_ref());
             ctx.end_tasks().await;
-            return reason;
-        }
-        Ok(Err(error)) => error.failure,
-        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Some(reason),
-        Err(Interrupt::Late) => {
-            cell.check_start_deadline();
-            Some(ExitReason::StartTimeout)
+            return failure.unwrap_or(ExitReason::Normal);
         }
     };
-    not_started(cell, incarnation, again, failure.as_ref());
+    let (_, effects) = cell.apply(Event::Ready);
+    cell.carry_out(effects);
+    let took = clock::now().since(began);
+    cell.owner.observe(incarnation, What::Ready { again, took });
+    let reason = live(cell, state, &mut ctx).await;
     ctx.end_tasks().await;
-    failure.unwrap_or(ExitReason::Normal)
+    reason
+}
+
+/// The state that `init` made; or why it did not, without a reason where it declined.
+fn made<O: Owner>(
+    cell: &Cell<O>,
+    started: Result<Result<O::Process, StartError>, Interrupt>,
+) -> Result<O::Process, Option<ExitReason>> {
+    match started {
+        Ok(Ok(state)) => Ok(state),
+        Ok(Err(error)) => Err(error.failure),
+        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Err(Some(reason)),
+        Err(Interrupt::Late) => {
+            cell.check_start_deadline();
+            Err(Some(ExitReason::StartTimeout))
+        }
+    }
 }
 
 /// Reports that `init` made no state; without a reason, that it declined.
@@ -229,6 +248,9 @@ async fn serve<O: Owner>(
 ) -> End {
     let mut handled: u32 = 0;
     loop {
+        if handled != 0 && handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
+            yield_now().await;
+        }
         // First, for `init` is a callback too and may have wished for the end.
         match ctx.take_wish() {
             Some(Wish::Stop(reason)) => return End::Terminate(reason),
@@ -239,37 +261,51 @@ async fn serve<O: Owner>(
         }
         // At the start of a turn: a process that never runs out of messages is to hear them too.
         let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
-        let done = match next(cell, ctx, extras_first).await {
-            Err(end) => return end,
-            Ok(Work::Orders) => {
-                let orders = cell.orders();
-                return match (orders.kill, orders.stop) {
-                    (Some(reason), _) => End::Dead(reason),
-                    (None, stop) => End::Terminate(stop.unwrap_or(ExitReason::Shutdown)),
-                };
-            }
-            Ok(Work::Message(Envelope { message, answer })) => {
-                let is_cast = answer.is_none();
-                let reply = ReplyTo::new(answer);
-                let code = async { state.handle(message, reply, ctx).await };
-                let done = guarded(cell, Limit::Handler, code).await;
-                if is_cast && done.is_err() {
-                    let what = What::CastsLost { waiting: 0, begun: true };
-                    cell.owner.observe(ctx.incarnation(), what);
-                }
-                done
-            }
-            Ok(Work::Notice(notice)) => hear(cell, state, notice, ctx).await,
-        };
-        match done {
-            Ok(()) => {}
-            Err(Interrupt::Panicked(reason)) => return End::Terminate(reason),
-            Err(Interrupt::Killed(reason)) => return End::Dead(reason),
-            Err(Interrupt::Late) => return End::Dead(ExitReason::Killed),
-        }
         handled = handled.wrapping_add(1);
-        if handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
-            yield_now().await;
+        // Taken apart at once: what came is not to size the task while it is handled.
+        let Envelope { message, answer } = match next(cell, ctx, extras_first).await {
+            Err(end) => return end,
+            Ok(Work::Orders) => return ordered(cell),
+            Ok(Work::Notice(notice)) => {
+                if let Err(interrupt) = hear(cell, state, notice, ctx).await {
+                    return interrupt.into();
+                }
+                continue;
+            }
+            Ok(Work::Message(envelope)) => envelope,
+        };
+        let is_cast = answer.is_none();
+        let reply = ReplyTo::new(answer);
+        // No async block around it, which would keep a second copy of what it is given.
+        let done = match contained(|| state.handle(message, reply, ctx)) {
+            Ok(code) => guarded(cell, Limit::Handler, code).await,
+            Err(reason) => Err(Interrupt::Panicked(reason)),
+        };
+        if let Err(interrupt) = done {
+            if is_cast {
+                let what = What::CastsLost { waiting: 0, begun: true };
+                cell.owner.observe(cell.incarnation(), what);
+            }
+            return interrupt.into();
+        }
+    }
+}
+
+/// The end that was ordered.
+fn ordered<O: Owner>(cell: &Cell<O>) -> End {
+    let orders = cell.orders();
+    match (orders.kill, orders.stop) {
+        (Some(reason), _) => End::Dead(reason),
+        (None, stop) => End::Terminate(stop.unwrap_or(ExitReason::Shutdown)),
+    }
+}
+
+impl From<Interrupt> for End {
+    fn from(interrupt: Interrupt) -> End {
+        match interrupt {
+            Interrupt::Panicked(reason) => End::Terminate(reason),
+            Interrupt::Killed(reason) => End::Dead(reason),
+            Interrupt::Late => End::Dead(ExitReason::Killed),
         }
     }
 }

@@ -1,0 +1,5 @@
+//! The larger examples, a module each; every one has a program in `src/bin` and a test that runs it.
+
+pub mod kv_guide;
+pub mod page_views;
+pub mod rooms_in_axum;
