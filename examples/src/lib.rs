@@ -3,3 +3,8 @@
 pub mod kv_guide;
 pub mod page_views;
 pub mod rooms_in_axum;
+
+/// The programs of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/GUIDE.md")]
+struct Guide;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -58,11 +59,8 @@ impl<O: Owner> Drop for Life<O> {
 async fn run<O: Owner>(mut life: Life<O>) {
     let mut again = false;
     loop {
-        let reason = incarnate(&life.cell, again).await;
-        let Some(Next::Restart { after }) = end(&life.cell, &reason) else {
-            break;
-        };
-        if !is_to_go_on(&life.cell, after, reason).await {
+        let Some(next) = ended(&life.cell, incarnate(&life.cell, again).await) else { break };
+        if !next.await {
             break;
         }
         again = true;
@@ -70,18 +68,26 @@ async fn run<O: Owner>(mut life: Life<O>) {
     life.over = true;
 }
 
-/// Waits between two incarnations, and says whether there is to be another.
+/// Waits for the next incarnation, and answers whether there is to be one.
+type NextIncarnation = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Reports the end of an incarnation; `None` if it was the last one.
 ///
-/// Apart from the loop, so that the reason has no place in the task while a process lives.
-async fn is_to_go_on<O: Owner>(cell: &Arc<Cell<O>>, after: Duration, reason: ExitReason) -> bool {
-    back_off(cell, after).await;
-    let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
-    if next == Some(Next::Free) {
-        O::released(cell, &reason);
-        cell.owner.observe(cell.incarnation(), What::Stopped(reason));
-    }
-    cell.carry_out(effects);
-    next.is_none()
+/// The reason goes into what is returned, and that is boxed: a task has no place for either while
+/// its process lives.
+fn ended<O: Owner>(cell: &Arc<Cell<O>>, reason: ExitReason) -> Option<NextIncarnation> {
+    let Some(Next::Restart { after }) = end(cell, &reason) else { return None };
+    let cell = cell.clone();
+    Some(Box::pin(async move {
+        back_off(&cell, after).await;
+        let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
+        if next == Some(Next::Free) {
+            O::released(&cell, &reason);
+            cell.owner.observe(cell.incarnation(), What::Stopped(reason));
+        }
+        cell.carry_out(effects);
+        next.is_none()
+    }))
 }
 
 /// Reports the end of an incarnation: first its owner forgets it, then everybody is told.

@@ -72,7 +72,6 @@ fn a_million_processes_are_started_found_called_and_stopped_within_a_gibibyte() 
         assert_eq!((scope.count(), scope.whereis(&0)), (0, None));
         let (peak, each) = (resident_peak(), RESIDENT_MAX / 1_000_000);
         let max = if count < 1_000_000 { BESIDE + each * count } else { RESIDENT_MAX };
-        println!("PEAK {peak} {max}");
         assert!(peak <= max, "{peak} bytes for {count} processes; {max} may be");
     });
 }
