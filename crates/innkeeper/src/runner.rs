@@ -39,6 +39,14 @@ struct Life<O: Owner> {
     over: bool,
 }
 
+impl<O: Owner> Life<O> {
+    /// Nothing is left to be freed. A method, so that the task has the whole of this and not a copy
+    /// of the flag.
+    fn close(&mut self) {
+        self.over = true;
+    }
+}
+
 impl<O: Owner> Drop for Life<O> {
     fn drop(&mut self) {
         if !self.over {
@@ -56,16 +64,21 @@ impl<O: Owner> Drop for Life<O> {
     }
 }
 
-async fn run<O: Owner>(mut life: Life<O>) {
-    let mut again = false;
-    loop {
-        let Some(next) = ended(&life.cell, incarnate(&life.cell, again).await) else { break };
-        if !next.await {
-            break;
+// This and the three that are pending while a process lives return async blocks and are no async
+// functions: those keep what they were given twice, and there may be a million of them.
+#[allow(clippy::manual_async_fn)]
+fn run<O: Owner>(mut life: Life<O>) -> impl Future<Output = ()> + Send {
+    async move {
+        let mut again = false;
+        loop {
+            let Some(next) = ended(&life.cell, incarnate(&life.cell, again).await) else { break };
+            if !next.await {
+                break;
+            }
+            again = true;
         }
-        again = true;
+        life.close();
     }
-    life.over = true;
 }
 
 /// Waits for the next incarnation, and answers whether there is to be one.
@@ -131,34 +144,47 @@ async fn back_off<O: Owner>(cell: &Cell<O>, longest: Duration) {
 
 /// One incarnation, from the first instruction of `init` until its state is dropped and its tasks
 /// have ended.
-async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
-    let incarnation = cell.incarnation();
-    let began = clock::now();
-    let mut ctx = Context::new(cell.clone(), incarnation);
+#[allow(clippy::manual_async_fn)]
+fn incarnate<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    again: bool,
+) -> impl Future<Output = ExitReason> + Send {
+    async move {
+        let mut ctx = Context::new(cell.clone(), cell.incarnation());
+        // Boxed, so that a large init does not size the task for the rest of its life.
+        let state = match Box::pin(begin(cell, &mut ctx, again)).await {
+            Ok(state) => state,
+            Err(reason) => return reason,
+        };
+        live(cell, state, &mut ctx).await
+    }
+}
+
+/// The part of an incarnation before it is ready.
+async fn begin<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    ctx: &mut Context<O::Process>,
+    again: bool,
+) -> Result<O::Process, ExitReason> {
+    let (incarnation, began) = (ctx.incarnation(), clock::now());
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
-    let started = {
-        // Boxed, so that a large init does not size the task for the rest of its life. The
-        // arguments too are made by user code, which belongs to the start.
-        let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
-        guarded(cell, Limit::Init(deadline), init).await
-    };
-    // Moved out as a whole, so that the task has no room for it while the process lives.
-    let state = match made(cell, started) {
-        Ok(state) => state,
+    // The arguments too are made by user code, which belongs to the start.
+    let init = async { O::Process::init(&cell.owner.args(), ctx).await };
+    match made(cell, guarded(cell, Limit::Init(deadline), init).await) {
+        Ok(state) => {
+            let (_, effects) = cell.apply(Event::Ready);
+            cell.carry_out(effects);
+            let took = clock::now().since(began);
+            cell.owner.observe(incarnation, What::Ready { again, took });
+            Ok(state)
+        }
         Err(failure) => {
             not_started(cell, incarnation, again, failure.as_ref());
             ctx.end_tasks().await;
-            return failure.unwrap_or(ExitReason::Normal);
+            Err(failure.unwrap_or(ExitReason::Normal))
         }
-    };
-    let (_, effects) = cell.apply(Event::Ready);
-    cell.carry_out(effects);
-    let took = clock::now().since(began);
-    cell.owner.observe(incarnation, What::Ready { again, took });
-    let reason = live(cell, state, &mut ctx).await;
-    ctx.end_tasks().await;
-    reason
+    }
 }
 
 /// The state that `init` made; or why it did not, without a reason where it declined.
@@ -208,12 +234,27 @@ enum End {
 }
 
 /// The live part of an incarnation; drops the state.
-async fn live<O: Owner>(
+#[allow(clippy::manual_async_fn)]
+fn live<O: Owner>(
     cell: &Arc<Cell<O>>,
     mut state: O::Process,
     ctx: &mut Context<O::Process>,
+) -> impl Future<Output = ExitReason> + Send {
+    async move {
+        let end = serve(cell, &mut state, ctx).await;
+        // Boxed, for it is only once and at the end.
+        Box::pin(finish(cell, state, end, ctx)).await
+    }
+}
+
+/// What follows the last message: `terminate`, where it is to run, the drop of the state, and the
+/// end of its tasks.
+async fn finish<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    mut state: O::Process,
+    end: End,
+    ctx: &mut Context<O::Process>,
 ) -> ExitReason {
-    let end = serve(cell, &mut state, ctx).await;
     let (End::Terminate(reason) | End::Dead(reason)) = &end;
     let (_, effects) = cell.apply(Event::Exited(reason.clone(), cell.ruling(reason)));
     cell.carry_out(effects);
@@ -224,6 +265,7 @@ async fn live<O: Owner>(
     if let Err(panicked) = contained(|| drop(state)) {
         reason = panicked;
     }
+    ctx.end_tasks().await;
     reason
 }
 
@@ -238,7 +280,7 @@ async fn terminate<O: Owner>(
         Shutdown::Timeout(time) => Some(clock::now().after(time)),
         Shutdown::Infinity => None,
     };
-    let code = Box::pin(async { state.terminate(&reason, ctx).await });
+    let code = async { state.terminate(&reason, ctx).await };
     match guarded(cell, Limit::Terminate(deadline), code).await {
         Ok(()) => reason,
         Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => reason,
@@ -247,52 +289,55 @@ async fn terminate<O: Owner>(
 }
 
 /// Handles what comes, until something ends it.
-async fn serve<O: Owner>(
+#[allow(clippy::manual_async_fn)]
+fn serve<O: Owner>(
     cell: &Arc<Cell<O>>,
     state: &mut O::Process,
     ctx: &mut Context<O::Process>,
-) -> End {
-    let mut handled: u32 = 0;
-    loop {
-        if handled != 0 && handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
-            yield_now().await;
-        }
-        // First, for `init` is a callback too and may have wished for the end.
-        match ctx.take_wish() {
-            Some(Wish::Stop(reason)) => return End::Terminate(reason),
-            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
-                return End::Terminate(ExitReason::Idle);
+) -> impl Future<Output = End> + Send {
+    async move {
+        let mut handled: u32 = 0;
+        loop {
+            if handled != 0 && handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
+                yield_now().await;
             }
-            Some(Wish::StopIfIdle) | None => {}
-        }
-        // At the start of a turn: a process that never runs out of messages is to hear them too.
-        let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
-        handled = handled.wrapping_add(1);
-        // Taken apart at once: what came is not to size the task while it is handled.
-        let Envelope { message, answer } = match next(cell, ctx, extras_first).await {
-            Err(end) => return end,
-            Ok(Work::Orders) => return ordered(cell),
-            Ok(Work::Notice(notice)) => {
-                if let Err(interrupt) = hear(cell, state, notice, ctx).await {
-                    return interrupt.into();
+            // First, for `init` is a callback too and may have wished for the end.
+            match ctx.take_wish() {
+                Some(Wish::Stop(reason)) => return End::Terminate(reason),
+                Some(Wish::StopIfIdle) if cell.close_if_idle() => {
+                    return End::Terminate(ExitReason::Idle);
                 }
-                continue;
+                Some(Wish::StopIfIdle) | None => {}
             }
-            Ok(Work::Message(envelope)) => envelope,
-        };
-        let is_cast = answer.is_none();
-        let reply = ReplyTo::new(answer);
-        // No async block around it, which would keep a second copy of what it is given.
-        let done = match contained(|| state.handle(message, reply, ctx)) {
-            Ok(code) => guarded(cell, Limit::Handler, code).await,
-            Err(reason) => Err(Interrupt::Panicked(reason)),
-        };
-        if let Err(interrupt) = done {
-            if is_cast {
-                let what = What::CastsLost { waiting: 0, begun: true };
-                cell.owner.observe(cell.incarnation(), what);
+            // At the start of a turn: a process that never runs out of messages is to hear them too.
+            let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
+            handled = handled.wrapping_add(1);
+            // Taken apart at once: what came is not to size the task while it is handled.
+            let Envelope { message, answer } = match next(cell, ctx, extras_first).await {
+                Err(end) => return end,
+                Ok(Work::Orders) => return ordered(cell),
+                Ok(Work::Notice(notice)) => {
+                    if let Err(interrupt) = hear(cell, state, notice, ctx).await {
+                        return interrupt.into();
+                    }
+                    continue;
+                }
+                Ok(Work::Message(envelope)) => envelope,
+            };
+            let is_cast = answer.is_none();
+            let reply = ReplyTo::new(answer);
+            // No async block around it, which would keep a second copy of what it is given.
+            let done = match contained(|| state.handle(message, reply, ctx)) {
+                Ok(code) => guarded(cell, Limit::Handler, code).await,
+                Err(reason) => Err(Interrupt::Panicked(reason)),
+            };
+            if let Err(interrupt) = done {
+                if is_cast {
+                    let what = What::CastsLost { waiting: 0, begun: true };
+                    cell.owner.observe(cell.incarnation(), what);
+                }
+                return interrupt.into();
             }
-            return interrupt.into();
         }
     }
 }
