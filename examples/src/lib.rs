@@ -1,4 +1,4 @@
-//! The larger examples, a module each; every one has a program in `src/bin` and a test that runs it.
+//! The larger examples, a module each; each has a program in `src/bin` and a test that runs it.
 
 pub mod kv_guide;
 pub mod page_views;

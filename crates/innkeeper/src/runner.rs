@@ -309,7 +309,7 @@ fn serve<O: Owner>(
                 }
                 Some(Wish::StopIfIdle) | None => {}
             }
-            // At the start of a turn: a process that never runs out of messages is to hear them too.
+            // At the start of a turn: a process that is never idle is to hear them too.
             let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
             handled = handled.wrapping_add(1);
             // Taken apart at once: what came is not to size the task while it is handled.

@@ -1,8 +1,8 @@
 //! Rooms in an axum application of one's own.
 //!
 //! Run it: `cargo run -p innkeeper-examples --bin embed_in_axum`, then open two WebSockets at
-//! `ws://127.0.0.1:4200/rooms/lobby`, with `websocat` or from a browser's console, and talk. Look at
-//! `src/rooms_in_axum.rs`: the rooms are one value in the state of the application.
+//! `ws://127.0.0.1:4200/rooms/lobby`, with `websocat` or from a browser's console, and talk. Look
+//! at `src/rooms_in_axum.rs`: the rooms are one value in the state of the application.
 
 #![allow(clippy::print_stdout)]
 

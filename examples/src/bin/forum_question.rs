@@ -1,7 +1,7 @@
 //! The question that this library answers, and the answer, in one file.
 //!
-//! It was asked in a forum, in Elixir's terms: many users connect to an application, each to a room
-//! with an id. A room is to be started if there is none with that id, and found if there is one; one
+//! It was asked in a forum, in Elixir's terms: many users connect to an application, each to a
+//! room with an id. A room is to be started if there is none with that id, and found if there is one; one
 //! dynamic supervisor has all of them. But a dynamic supervisor knows its children by their
 //! addresses only, and ignores their ids. Is a `get_or_start_child` of one's own correct, and safe?
 //!

@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_line_of_conformance_without_a_row_or_a_test_is_found() {
-        let row = "| TS-06 | what it is | `a_test`, `another` |";
+        let row = "| TS-06 | what it is | `a_test`, `another` |\n";
         assert_eq!(check(&whole().replace(row, "")), ["TS-06 has no row; add one with its test"]);
-        let text = whole().replace(row, "| TS-06 | too many | none: hard |");
+        let text = whole().replace(row, "| TS-06 | too many | none: hard |\n");
         assert_eq!(check(&text), ["TS-06 is owed a test"]);
         let row = "| KV-08 | what it is | `a_test`, `another` |";
         assert_eq!(check(&whole().replace(row, "| KV-08 | far | none: far |")), [""; 0]);
