@@ -6,7 +6,7 @@
 
 #[cfg(not(shuttle))]
 mod real {
-    pub(crate) use parking_lot::{Mutex, RwLock};
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic;
 
     /// The runtime that a scope's processes run on, whoever asks for them.
@@ -39,7 +39,7 @@ mod real {
     use std::task::{Context, Poll};
     use std::time::Duration;
 
-    pub(crate) use shuttle::sync::atomic;
+    pub(crate) use shuttle::sync::{MutexGuard, atomic};
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);

@@ -1,11 +1,12 @@
 //! When the crashes of children become the crash of their supervisor.
 
+use std::time::Duration;
+
 use crate::child_spec::RestartBudget;
 use crate::clock;
 use crate::exit::ExitReason;
 use crate::process::Message;
 use crate::process_ref::ProcessRef;
-use crate::registry::slot::Ruling;
 use crate::seam::Mutex;
 use crate::supervisor::intensity::Intensity;
 
@@ -25,8 +26,8 @@ struct State {
 
 /// What is said to the process of a supervisor.
 pub(crate) enum SupervisorMessage {
-    /// There were too many restarts: it is to end.
-    Escalate,
+    /// It is to end, and all its children with it.
+    End,
 }
 
 impl Message for SupervisorMessage {
@@ -55,20 +56,31 @@ impl Escalation {
         self.state.lock().process.is_none()
     }
 
-    /// What follows the exit of a child that wants to be restarted.
-    pub(crate) fn ruling(&self, child: &str, reason: &ExitReason) -> Ruling<'static> {
+    /// How long a child waits at most that is to be restarted; `None` if it is not: the supervisor
+    /// is ending, or there were too many restarts, for which it ends now.
+    pub(crate) fn allow(&self, child: &str, reason: &ExitReason) -> Option<Duration> {
         let mut state = self.state.lock();
-        let Some(process) = state.process.clone() else {
-            return Ruling::Free;
-        };
+        state.process.as_ref()?;
         let (max, window) = (self.budget.max(), self.budget.window());
         if let Some(nth) = state.intensity.allow(clock::now(), max, window) {
-            return Ruling::Restart { after: self.budget.backoff_before(nth) };
+            return Some(self.budget.backoff_before(nth));
         }
         drop(state);
         tracing::error!(supervisor = self.supervisor, child, %reason, "too many restarts");
-        // Refused only if it is ending already.
-        let _ = process.cast(SupervisorMessage::Escalate).send();
-        Ruling::Free
+        self.end_supervisor();
+        None
+    }
+
+    /// Tells the supervisor to end.
+    pub(crate) fn end_supervisor(&self) {
+        if let Some(process) = self.process() {
+            // Refused only if it is ending already.
+            let _ = process.cast(SupervisorMessage::End).send();
+        }
+    }
+
+    /// The process of the supervisor, while it runs.
+    pub(crate) fn process(&self) -> Option<ProcessRef<SupervisorMessage>> {
+        self.state.lock().process.clone()
     }
 }
