@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::clock::{self, Moment};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -18,7 +17,7 @@ use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::node::{Node, Notice, Watcher};
 use crate::process::{Message, Process};
 use crate::process_ref::{Port, ProcessRef};
-use crate::seam::{DelayQueue, TimerKey};
+use crate::seam::{DelayQueue, TimerKey, time_left};
 
 /// What a process has at hand while its code runs.
 pub struct Context<P: Process> {
@@ -39,7 +38,7 @@ pub(crate) enum Wish {
 struct Extras<M> {
     timers: DelayQueue<(Timer, Due<M>)>,
     /// Where each timer is in the queue; a repeated one is queued anew at each beat.
-    queued: HashMap<Timer, (TimerKey, Moment)>,
+    queued: HashMap<Timer, TimerKey>,
     next_timer: u64,
     tasks: JoinSet<()>,
     monitors: Monitors,
@@ -161,15 +160,15 @@ impl<P: Process> Context<P> {
         let Some(extras) = &mut self.extras else {
             return false;
         };
-        let queued = extras.queued.remove(timer);
-        queued.is_some_and(|(key, _)| extras.timers.try_remove(&key).is_some())
+        let key = extras.queued.remove(timer);
+        key.is_some_and(|key| extras.timers.try_remove(&key).is_some())
     }
 
-    /// How long until a timer goes off next (OTP's `Process.read_timer/1`). `None` if it has gone
-    /// off for the last time, or was cancelled.
+    /// How long it is until a timer goes off, for the next time (OTP's `Process.read_timer/1`).
+    /// `None` if it has gone off for the last time, or was cancelled.
     pub fn remaining(&self, timer: &Timer) -> Option<Duration> {
-        let (_, due) = self.extras.as_ref()?.queued.get(timer)?;
-        Some(due.since(clock::now()))
+        let extras = self.extras.as_ref()?;
+        extras.queued.get(timer).map(|key| time_left(&extras.timers, key))
     }
 
     /// Asks to be told of the end of another process (OTP's `Process.monitor/1`):
@@ -264,9 +263,8 @@ impl<P: Process> Context<P> {
         }
         let timer = Timer(extras.next_timer);
         extras.next_timer += 1;
-        let delay = delay.min(limits::TIMER_MAX);
-        let key = extras.timers.insert((timer, due), delay);
-        extras.queued.insert(timer, (key, clock::now().after(delay)));
+        let key = extras.timers.insert((timer, due), delay.min(limits::TIMER_MAX));
+        extras.queued.insert(timer, key);
         Ok(timer)
     }
 
@@ -311,7 +309,7 @@ impl<P: Process> Context<P> {
             Due::Every(period, mut message) => {
                 let next = message();
                 let key = extras.timers.insert((timer, Due::Every(period, message)), period);
-                extras.queued.insert(timer, (key, clock::now().after(period)));
+                extras.queued.insert(timer, key);
                 next
             }
         }))

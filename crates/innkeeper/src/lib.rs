@@ -42,7 +42,7 @@ pub use innkeeper_macros::process;
 
 pub use agent::{Agent, AgentInit, AgentMessage, AgentProcess};
 pub use call::{Call, Cast, ReplyTo};
-pub use child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
+pub use child_spec::{BadSpec, ChildSpec, Restart, RestartBudget, Shutdown};
 pub use context::{Context, Timer, TooManyTimers};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorBuilder};
 pub use error::{CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown};
@@ -63,7 +63,10 @@ pub use registry::{
     Duplicate, KeyLock, Keys, LockError, RegisterError, Registry, RegistryEvent, Unique,
 };
 pub use solo::start;
-pub use supervisor::{Names, ShutdownReport, StartChildError, Supervisor, SupervisorBuilder};
+pub use supervisor::{
+    AutoShutdown, ChildCount, DeleteError, Kind, Names, RestartError, ShutdownReport,
+    StartChildError, Strategy, Supervisor, SupervisorBuilder, TreeNode, TreePage,
+};
 pub use target::Target;
 pub use task::{
     StreamError, Task, TaskError, TaskMessage, TaskProcess, TaskStream, TaskSupervisor,

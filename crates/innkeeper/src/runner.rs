@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Duration;
 
 use crate::call::ReplyTo;
 use crate::cell::{self, Cell, MessageOf, Work};
@@ -89,18 +88,34 @@ type NextIncarnation = Pin<Box<dyn Future<Output = bool> + Send>>;
 /// The reason goes into what is returned, and that is boxed: a task has no place for either while
 /// its process lives.
 fn ended<O: Owner>(cell: &Arc<Cell<O>>, reason: ExitReason) -> Option<NextIncarnation> {
-    let Some(Next::Restart { after }) = end(cell, &reason) else { return None };
+    let mut next = end(cell, &reason);
+    if !matches!(next, Some(Next::Restart { .. } | Next::Hold)) {
+        return None;
+    }
     let cell = cell.clone();
     Some(Box::pin(async move {
-        back_off(&cell, after).await;
-        let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
-        if next == Some(Next::Free) {
-            O::released(&cell, &reason);
-            cell.owner.observe(cell.incarnation(), What::Stopped(reason));
+        while let Some(Next::Restart { .. } | Next::Hold) = next {
+            if next == Some(Next::Hold) {
+                O::held(&cell);
+                poll_fn(|cx| cell.poll_held(cx)).await;
+            }
+            back_off(&cell).await;
+            next = begin_again(&cell, &reason);
         }
-        cell.carry_out(effects);
         next.is_none()
     }))
+}
+
+/// Begins the next incarnation, unless it was held or stopped while it waited.
+fn begin_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
+    let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
+    if next == Some(Next::Free) {
+        // Whatever its last incarnation ended of, it was not this order.
+        O::released(cell, &ExitReason::Shutdown);
+        cell.owner.observe(cell.incarnation(), What::Stopped(reason.clone()));
+    }
+    cell.carry_out(effects);
+    next
 }
 
 /// Reports the end of an incarnation: first its owner forgets it, then everybody is told.
@@ -117,6 +132,9 @@ fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
             let what = What::Restarting { reason: reason.clone(), within: *after };
             cell.owner.observe(incarnation, what);
         }
+        Some(Next::Hold) => {
+            cell.owner.observe(incarnation, What::Held(reason.clone()));
+        }
         None => {}
     }
     watchers.tell(incarnation, reason);
@@ -124,19 +142,18 @@ fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
     next
 }
 
-/// Waits between two incarnations, unless the slot is stopped.
-async fn back_off<O: Owner>(cell: &Cell<O>, longest: Duration) {
-    if longest.is_zero() {
-        return;
-    }
-    let dice = RandomState::new().hash_one(cell.incarnation());
-    let part = 0.5 + (dice % 1024) as f64 / 2048.0;
-    let mut alarm = clock::alarm(clock::now().after(longest.mul_f64(part)));
+/// Waits between two incarnations, unless the slot is stopped or held.
+async fn back_off<O: Owner>(cell: &Cell<O>) {
+    let mut alarm = None;
     poll_fn(|cx| {
-        cell.busy(cx);
-        if cell.is_ordered(cell::STOP | cell::KILL) {
+        let Some(longest) = cell.poll_backoff(cx).filter(|longest| !longest.is_zero()) else {
             return Poll::Ready(());
-        }
+        };
+        let alarm = alarm.get_or_insert_with(|| {
+            let dice = RandomState::new().hash_one(cell.incarnation());
+            let part = 0.5 + (dice % 1024) as f64 / 2048.0;
+            clock::alarm(clock::now().after(longest.mul_f64(part)))
+        });
         alarm.as_mut().poll(cx)
     })
     .await;
