@@ -3,8 +3,8 @@
 //! It was asked in a forum, in Elixir's terms: many users connect to an application, each to a
 //! room with an id. A room is to be started if there is none with that id, and found if there is
 //! one; one dynamic supervisor has all of them. But a dynamic supervisor knows its children by
-//! their addresses only, and ignores their ids. Is a `get_or_start_child` of one's own correct,
-//! and safe?
+//! their addresses only, and ignores their ids. Is a `get_or_start_child` of one's own correct, and
+//! safe?
 //!
 //! Two were tried there, and a third one is what people usually recommend; docs/SEMANTICS.md lists
 //! how each of them goes wrong. Here it is one call, and the rest of this file tries to break it.
