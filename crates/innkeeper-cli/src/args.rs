@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 const STYLES: Styles = Styles::styled()
@@ -115,6 +115,12 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TOKEN", env = "INNKEEPER_ADMIN_TOKEN", hide_env_values = true)]
     #[arg(help_heading = "Who may")]
     pub admin_token: Option<String>,
+
+    /// Let the dashboard show the buttons that stop and restart rooms.
+    #[arg(long, value_name = "true|false", default_value = "false", hide_possible_values = true)]
+    #[arg(env = "INNKEEPER_ALLOW_ACTIONS", action = ArgAction::Set, require_equals = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Who may")]
+    pub allow_actions: bool,
 
     /// An origin, besides the server's own, whose pages may talk to it; say it once for each.
     #[arg(long, value_name = "O", env = "INNKEEPER_ALLOW_ORIGIN", value_delimiter = ',')]

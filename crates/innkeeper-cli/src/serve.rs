@@ -98,6 +98,7 @@ fn config(args: &ServeArgs) -> Config {
     config.starts_per_client = args.starts_per_client;
     config.drain_timeout = args.drain_timeout;
     config.admin_token.clone_from(&args.admin_token);
+    config.allow_actions = args.allow_actions;
     config.allow_origins.clone_from(&args.allow_origin);
     config.max_message_bytes = args.max_message_bytes;
     config

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::bucket::Bucket;
+use crate::census::Census;
 use crate::clients::Clients;
 use crate::clock;
 use crate::config::Config;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     /// The sockets, which outlive the HTTP connections they came by.
     pub(crate) sockets: TaskTracker,
     pub(crate) tally: Tally,
+    pub(crate) census: Census,
     pub(crate) started: Instant,
     /// Whether HTTP listens on loopback only.
     pub(crate) is_local: bool,
@@ -133,10 +135,16 @@ impl App {
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
             tally: Tally::default(),
+            census: Census::default(),
             started: clock::now(),
             config,
             is_local,
         })
+    }
+
+    /// How long the server has been up.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Says something to the process of a key; to the next one, if the one that was found ended

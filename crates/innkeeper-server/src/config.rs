@@ -22,6 +22,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What an admin shows; without it, on another address than loopback, nobody is one.
     pub admin_token: Option<String>,
+    /// Whether the dashboard shows the buttons that change something.
+    pub allow_actions: bool,
     /// Origins besides its own whose pages may talk to this server.
     pub allow_origins: Vec<String>,
     /// The longest text of a message, in bytes.
@@ -39,6 +41,7 @@ impl Default for Config {
             starts_per_client: 1_000,
             drain_timeout: Duration::from_secs(30),
             admin_token: None,
+            allow_actions: false,
             allow_origins: Vec::new(),
             max_message_bytes: 4096,
         }

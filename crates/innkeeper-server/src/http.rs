@@ -4,7 +4,9 @@ mod events;
 mod extract;
 mod guard;
 mod health;
+mod list;
 mod metrics;
+mod overview;
 mod page;
 mod rooms;
 mod serve;
@@ -31,12 +33,14 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 fn router(app: Arc<App>) -> Router {
     // What only an admin may do or see, where the server is not for this machine alone.
     let admin = Router::new()
-        .route("/api/rooms", get(rooms::list))
+        .route("/api/rooms", get(list::show))
+        .route("/api/overview", get(overview::show))
         .route("/api/events", get(events::stream))
         .route_layer(from_fn_with_state(app.clone(), guard::admin));
     Router::new()
         .route("/api/rooms/{key}", get(rooms::show).post(rooms::start).delete(rooms::stop))
         .route("/api/rooms/{key}/messages", post(rooms::post))
+        .route("/api/rooms/{key}/restart", post(rooms::restart))
         .route("/api/nodes", get(health::nodes))
         .route("/api/shards", get(health::shards))
         .route("/socket/websocket", get(socket::upgrade))
@@ -44,6 +48,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show))
         .route("/", get(page::rooms))
+        .route("/dashboard", get(page::dashboard))
         .route("/assets/{name}", get(page::asset))
         .merge(admin)
         .fallback(async |uri: Uri| {

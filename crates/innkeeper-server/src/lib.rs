@@ -3,6 +3,7 @@
 mod accept;
 mod app;
 mod bucket;
+mod census;
 pub mod channels;
 mod clients;
 mod clock;
@@ -11,6 +12,7 @@ mod error;
 mod http;
 pub mod kv;
 pub mod limits;
+mod memory;
 mod room;
 mod user;
 

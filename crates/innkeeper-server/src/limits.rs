@@ -67,6 +67,25 @@ pub const CLIENTS: usize = 65_536;
 /// Rooms in one page of the list, unless it asks for fewer.
 pub const PAGE: usize = 1000;
 
+/// How long a look at all rooms is fresh, and for how many times as long as it took.
+pub const CENSUS_EVERY: Duration = Duration::from_secs(2);
+/// See [`CENSUS_EVERY`].
+pub const CENSUS_REST: u32 = 20;
+
+/// How long a start or a stop takes before somebody should look at it.
+pub const SLOW: Duration = Duration::from_secs(10);
+
+/// More restarts than this within [`RESTARTS_WITHIN`] are often.
+pub const RESTARTS_OFTEN: u64 = 5;
+/// See [`RESTARTS_OFTEN`].
+pub const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Rooms whose restarts are compared between two looks.
+pub const RESTARTING_ROOMS: usize = 10_000;
+
+/// Rooms that are named where something is wrong with more.
+pub const LINT_ROOMS: usize = 5;
+
 /// How long an event stream is silent before it says that it is still there.
 pub const SSE_KEEP_ALIVE: Duration = Duration::from_secs(15);
 

@@ -43,8 +43,9 @@ impl<K: Key + Ord, P: Process> Ord for ByKey<K, P> {
 }
 
 impl<K: Key, P: Process> Keyed<K, P> {
-    /// Shows every key to `look`, once, in no order, with a snapshot of its process for whoever asks
-    /// for it: what a page in another order than that of the keys, or a sum over all, is made of.
+    /// Shows every key to `look`, once, in no order, with a snapshot of its process for whoever
+    /// asks for it: what a page in another order than that of the keys, or a sum over all, is made
+    /// of.
     ///
     /// The snapshot has no [name](ProcessInfo::name), since the key is at hand. As in [`page`],
     /// others run between the chunks of the scan.
