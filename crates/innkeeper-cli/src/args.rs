@@ -38,6 +38,14 @@ pub enum Command {
     Race(RaceArgs),
     /// Look at the rooms of a server, or stop one.
     Rooms(RoomsArgs),
+    /// Put a server under load: members in rooms over WebSocket, and every delivery verified.
+    Load(LoadArgs),
+    /// Look for a key that is alive twice, over all servers given; exit code 1 if there is one.
+    Check(CheckArgs),
+    /// Print what happens to rooms and buckets, as it happens.
+    Events(EventsArgs),
+    /// Watch a server in this terminal.
+    Top(TopArgs),
     /// Show or write the settings of `serve`.
     Config {
         /// What to do with them.
@@ -215,6 +223,79 @@ pub struct ServerArgs {
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table", global = true)]
     pub format: Format,
+}
+
+/// The flags of `load`.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// The server; several are taken in turn.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub url: Vec<String>,
+
+    /// How many rooms.
+    #[arg(long, value_name = "N", default_value = "100", value_parser = positive)]
+    pub rooms: usize,
+
+    /// How many members in each of them.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = positive)]
+    pub members: usize,
+
+    /// How many messages a second, by all of them together.
+    #[arg(long, value_name = "R", default_value = "1000", value_parser = positive)]
+    pub rate: usize,
+
+    /// For how long.
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+
+    /// What the keys of the rooms begin with.
+    #[arg(long, value_name = "TEXT", default_value = "load-")]
+    pub prefix: String,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// The flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// A server to ask; say it once for each.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub url: Vec<String>,
+
+    /// The admin token of the servers.
+    #[arg(long, value_name = "TOKEN", env = "INNKEEPER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// The flags of `events`.
+#[derive(Args, Clone, Debug)]
+pub struct EventsArgs {
+    /// Go on until Ctrl-C; without it, only what happens within the next second is printed.
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// The flags of `top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Print one picture of it and end; so does any format but the table, and any output that is no
+    /// terminal.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// What to do with rooms.

@@ -98,6 +98,35 @@ pub(crate) fn rows<T: Serialize>(format: Format, head: &[&str], rows: &[(T, Vec<
     }
 }
 
+/// One line of many that come one after the other: as JSON, an object a line.
+pub(crate) fn line<T: Serialize>(format: Format, value: &T, words: &[&str], widths: &[usize]) {
+    let text = match format {
+        Format::Json => serde_json::to_string(value).unwrap_or_default(),
+        Format::Plain => words.iter().map(|word| printable(word)).collect::<Vec<_>>().join("\t"),
+        Format::Table => {
+            let columns = words.iter().zip(widths);
+            let columns = columns.map(|(word, width)| format!("{:width$}", printable(word)));
+            columns.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        }
+    };
+    say(&(text + "\n"));
+}
+
+/// A text that comes from others, without what a terminal would take for an order.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// What a terminal shows; `None` where standard output is none.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints a picture of a screen.
+pub(crate) fn picture(text: &str) {
+    say(text);
+}
+
 /// One thing, as names and values.
 pub(crate) fn one<T: Serialize>(format: Format, value: &T, cells: &[(&str, String)]) {
     match format {
