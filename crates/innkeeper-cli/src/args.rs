@@ -107,6 +107,11 @@ pub struct ServeArgs {
     #[arg(help_heading = "Limits")]
     pub starts_per_client: u32,
 
+    /// Connections that one client address may have at once, of each protocol; 0 for any number.
+    #[arg(long, value_name = "N", default_value = "20000")]
+    #[arg(env = "INNKEEPER_CONNECTIONS_PER_CLIENT", help_heading = "Limits")]
+    pub connections_per_client: usize,
+
     /// The longest text of a message, in bytes.
     #[arg(long, value_name = "N", default_value = "4096", env = "INNKEEPER_MAX_MESSAGE_BYTES")]
     #[arg(help_heading = "Limits")]
@@ -134,6 +139,20 @@ pub struct ServeArgs {
     #[arg(long, value_name = "O", env = "INNKEEPER_ALLOW_ORIGIN", value_delimiter = ',')]
     #[arg(help_heading = "Who may")]
     pub allow_origin: Vec<String>,
+
+    /// Have names signed: users show a JWT whose `sub` is their name, and `rooms` where they may
+    /// go. The file has a public key in PEM, or a shared secret of 32 bytes at least.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_AUTH_KEY")]
+    #[arg(help_heading = "Who may")]
+    pub auth_key: Option<PathBuf>,
+
+    /// Serve HTTP over TLS with this certificate, and what is between it and its root, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_HTTP_TLS_CERT", requires = "http_tls_key")]
+    pub http_tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_HTTP_TLS_KEY", requires = "http_tls_cert")]
+    pub http_tls_key: Option<PathBuf>,
 
     /// How to write the log: as text, or as JSON. Default: text on a terminal, else JSON.
     #[arg(long, value_name = "text|json", env = "INNKEEPER_LOG_FORMAT")]

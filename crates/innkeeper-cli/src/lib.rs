@@ -14,6 +14,7 @@ pub mod race;
 mod race_command;
 mod rooms;
 mod serve;
+mod service;
 mod settings;
 mod top;
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::auth::{Denied, Permit};
 use crate::bucket::Bucket;
 use crate::census::Census;
 use crate::clients::Clients;
@@ -140,6 +141,12 @@ impl App {
             config,
             is_local,
         })
+    }
+
+    /// What somebody may do, who shows this token or none.
+    pub(crate) fn admit(&self, user: &str, token: Option<&str>) -> Result<Permit, ApiError> {
+        let Some(authority) = &self.config.authority else { return Ok(Permit::default()) };
+        authority.admit(user, token).map_err(|Denied(why)| ApiError::new(Code::Unauthorized, why))
     }
 
     /// How long the server has been up.

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
@@ -23,6 +24,7 @@ use innkeeper_api::Code;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits;
 
 pub(crate) use serve::serve;
 
@@ -31,6 +33,8 @@ pub(crate) use serve::serve;
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 fn router(app: Arc<App>) -> Router {
+    // JSON may take six bytes for one of the text: a control character is written \u001f.
+    let body_max = 6 * app.config.max_message_bytes + limits::BODY_OVERHEAD;
     // What only an admin may do or see, where the server is not for this machine alone.
     let admin = Router::new()
         .route("/api/rooms", get(list::show))
@@ -58,7 +62,8 @@ fn router(app: Arc<App>) -> Router {
             ApiError::new(Code::BadRequest, "this path does not take that method")
                 .with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(DefaultBodyLimit::max(body_max))
         .layer(from_fn_with_state(app.clone(), guard::origin))
-        .layer(axum::middleware::map_response(page::headers))
+        .layer(from_fn_with_state(app.clone(), page::headers))
         .with_state(app)
 }

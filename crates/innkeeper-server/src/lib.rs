@@ -2,6 +2,7 @@
 
 mod accept;
 mod app;
+mod auth;
 mod bucket;
 mod census;
 pub mod channels;
@@ -14,6 +15,8 @@ pub mod kv;
 pub mod limits;
 mod memory;
 mod room;
+mod secret;
+mod tls;
 mod user;
 
 use std::io;
@@ -25,7 +28,10 @@ use tokio::time::timeout;
 
 use crate::app::App;
 
+pub use auth::{Authority, Denied, Jwt, Permit};
 pub use config::Config;
+pub use secret::Secret;
+pub use tls::Tls;
 
 /// Where the server listens.
 #[derive(Debug)]

@@ -55,8 +55,19 @@ pub const BUCKET_BYTES: usize = 256 << 20;
 /// Subscribers that one bucket may have.
 pub const BUCKET_SUBSCRIBERS: usize = 10_000;
 
-/// How long the headers of a request may take.
+/// How long the headers of a request may take, and the handshake of TLS before them.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many headers a request may have, and how long they may be in all, in bytes.
+pub const HEADERS: usize = 64;
+/// See [`HEADERS`].
+pub const HEADER_BYTES: usize = 32 * 1024;
+
+/// How long the body of a request may take.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a body may have beside the text of a message, in bytes.
+pub const BODY_OVERHEAD: usize = 16 * 1024;
 
 /// Connections open at once, of each protocol.
 pub const CONNECTIONS: usize = 1 << 20;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use innkeeper_api::Code;
 
@@ -68,14 +69,27 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, ApiError
     Ok(([(CONTENT_TYPE, *kind), (CACHE_CONTROL, "no-cache")], *text).into_response())
 }
 
-/// What a browser is told with every answer: run only our own files, and guess nothing.
-pub(crate) async fn headers(mut response: Response) -> Response {
+/// What a browser is told with every answer: run only our own files, guess nothing, and show none of
+/// it within another page.
+pub(crate) async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_asset = request.uri().path().starts_with("/assets/");
+    let mut response = next.run(request).await;
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                   img-src 'self' data:; base-uri 'none'; form-action 'self'; \
                   frame-ancestors 'none'";
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let mut say = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    say(CONTENT_SECURITY_POLICY, policy);
+    say(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    say(REFERRER_POLICY, "no-referrer");
+    say(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    say(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    if !is_asset {
+        // What is in it is of this moment, and for whoever asked.
+        say(CACHE_CONTROL, "no-store");
+    }
+    if app.config.tls.is_some() {
+        say(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
     response
 }

@@ -77,6 +77,7 @@ pub(crate) async fn post(
     JsonOf(message): JsonOf<NewMessage>,
 ) -> Result<Json<Posted>, ApiError> {
     user::check_name(&message.user)?;
+    app.admit(&message.user, message.token.as_deref())?.check(&key)?;
     let max = app.config.max_message_bytes;
     if message.text.len() > max {
         return Err(ApiError::too_long(message.text.len(), max));
