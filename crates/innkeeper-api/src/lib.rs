@@ -6,7 +6,7 @@ mod problem;
 mod room;
 
 pub use key::{BadKey, RoomKey};
-pub use overview::{CensusInfo, Level, Lint, Overview};
+pub use overview::{CensusInfo, Level, Lint, Overview, TreeInfo};
 pub use problem::{Code, Problem, Ran};
 pub use room::{
     Event, ExitInfo, Line, NewMessage, NodeInfo, Posted, RoomInfo, RoomsPage, ShardInfo,

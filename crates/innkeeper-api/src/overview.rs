@@ -45,6 +45,26 @@ pub struct CensusInfo {
     pub waiting: u64,
 }
 
+/// A process of the supervision tree, and those it supervises: the answer to `GET /api/tree`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeInfo {
+    /// What it is called by its supervisor.
+    pub id: String,
+    /// `supervisor`, `keyed` or `process`.
+    pub kind: String,
+    /// As that of a room, or `ended`.
+    pub state: String,
+    /// How long it has been in it, in milliseconds.
+    pub age_ms: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// How many keys it has, where it has a process for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
+    /// Those it supervises, in the order of their start.
+    pub children: Vec<TreeInfo>,
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

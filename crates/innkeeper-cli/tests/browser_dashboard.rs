@@ -89,6 +89,7 @@ async fn every_page_is_there_soon_however_many_rooms_there_are() {
         ("rooms", "#/rooms", "table-000049"),
         ("sorted", "#/rooms?sort=newest&contains=table", "1 to 50"),
         ("room", "#/room?key=table-000007", "It has not crashed."),
+        ("tree", "#/tree", "a process for each key"),
         ("nodes", "#/nodes", "the whole key space is one shard"),
         ("events", "#/events", "Nothing has happened since."),
         ("metrics", "#/metrics", "innkeeper_processes"),

@@ -66,7 +66,9 @@ fn every_alert_and_every_code_has_its_part_in_the_runbook() {
     let codes = read("crates/innkeeper-api/src/problem.rs");
     let codes: BTreeSet<_> = codes
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("Code::")?.split_once("=> (\"")?.1.split_once('"'))
+        .filter_map(|line| {
+            line.trim().strip_prefix("Code::")?.split_once("=> (\"")?.1.split_once('"')
+        })
         .map(|(word, _)| word)
         .collect();
     assert!(codes.len() > 20, "{codes:?}");

@@ -111,9 +111,9 @@ impl Jwt {
             });
         }
         if text.len() < SECRET_BYTES_MIN {
-            let least = SECRET_BYTES_MIN;
             return Err(format!(
-                "expected a secret of {least} bytes at least, got {}; `openssl rand -hex 32` makes one",
+                "expected a secret of {SECRET_BYTES_MIN} bytes at least, got {}; \
+                 `openssl rand -hex 32` makes one",
                 text.len()
             ));
         }

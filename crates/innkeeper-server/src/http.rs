@@ -11,6 +11,7 @@ mod page;
 mod rooms;
 mod serve;
 mod socket;
+mod tree;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ fn router(app: Arc<App>) -> Router {
     let admin = Router::new()
         .route("/api/rooms", get(list::show))
         .route("/api/overview", get(overview::show))
+        .route("/api/tree", get(tree::show))
         .route("/api/events", get(events::stream))
         .route_layer(from_fn_with_state(app.clone(), guard::admin));
     Router::new()

@@ -105,10 +105,28 @@ async fn the_overview_counts_and_says_what_is_wrong() {
     assert!(full["uptime_ms"].as_u64() >= calm["uptime_ms"].as_u64());
 }
 
-const BOOKS: [(Method, &str); 5] = [
+#[tokio::test]
+async fn the_tree_shows_who_supervises_whom() {
+    let server = Server::start().await;
+    start(&server, "inn", 0).await;
+    let tree = get(&server, "/api/tree").await;
+    assert_eq!((&tree["id"], &tree["kind"]), (&json!("innkeeper"), &json!("supervisor")));
+    let of = |child: usize, name: &str| tree["children"][child][name].clone();
+    assert_eq!(
+        (of(0, "id"), of(0, "keys"), of(0, "state")),
+        (json!("rooms"), json!(1), json!("live"))
+    );
+    assert_eq!(
+        (of(1, "id"), of(1, "keys"), of(1, "kind")),
+        (json!("buckets"), json!(0), json!("keyed"))
+    );
+}
+
+const BOOKS: [(Method, &str); 6] = [
     (Method::GET, "/api/overview"),
     (Method::GET, "/api/rooms?sort=messages"),
     (Method::GET, "/api/events"),
+    (Method::GET, "/api/tree"),
     (Method::GET, "/dashboard"),
     (Method::POST, "/api/rooms/inn/restart"),
 ];

@@ -39,7 +39,7 @@ fn lint(text: &str) -> Vec<String> {
                 wrong.push(format!("{id}: twice"));
             }
             match value.parse::<f64>() {
-                Ok(value) if sample.ends_with("_bucket") || sample.ends_with("_count") => {
+                Ok(value) if sample.ends_with("_bucket") => {
                     buckets.entry(family.to_owned()).or_default().push(value);
                 }
                 Ok(_) => {}
@@ -50,9 +50,9 @@ fn lint(text: &str) -> Vec<String> {
     // Buckets hold all that is below them, and the last one everything.
     for (family, values) in buckets {
         let counted = text.lines().find_map(|line| line.strip_prefix(&format!("{family}_count ")));
-        let everything = values.iter().copied().fold(0.0, f64::max);
-        if counted.and_then(|count| count.parse::<f64>().ok()) != Some(everything) {
-            wrong.push(format!("{family}: its count is not that of its last bucket"));
+        let counted = counted.and_then(|count| count.parse::<f64>().ok());
+        if !values.is_sorted() || counted != values.last().copied() {
+            wrong.push(format!("{family}: its buckets do not add up to its count"));
         }
         if !text.contains(&format!("{family}_bucket{{le=\"+Inf\"}}")) {
             wrong.push(format!("{family}: no bucket for everything"));

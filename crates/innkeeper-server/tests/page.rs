@@ -100,7 +100,7 @@ async fn every_file_that_the_page_names_is_there_and_none_makes_html_of_text() {
         to_see.extend(between(&asset.text, "from \"./", '"').into_iter().map(str::to_owned));
     }
     // The rooms page and the dashboard, all they are made of, and nothing besides.
-    assert_eq!(seen.len(), 18, "{seen:?}");
+    assert_eq!(seen.len(), 19, "{seen:?}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Each file by its name: what it is, and what is in it.
-const ASSETS: [(&str, &str, &str); 18] = [
+const ASSETS: [(&str, &str, &str); 19] = [
     ("key.svg", SVG, include_str!("../page/key.svg")),
     ("house.css", CSS, include_str!("../page/house.css")),
     ("rooms.css", CSS, include_str!("../page/rooms.css")),
@@ -38,6 +38,7 @@ const ASSETS: [(&str, &str, &str); 18] = [
     ("list.js", SCRIPT, include_str!("../page/dashboard/list.js")),
     ("one.js", SCRIPT, include_str!("../page/dashboard/one.js")),
     ("house.js", SCRIPT, include_str!("../page/dashboard/house.js")),
+    ("tree.js", SCRIPT, include_str!("../page/dashboard/tree.js")),
     ("events.js", SCRIPT, include_str!("../page/dashboard/events.js")),
     ("metrics.js", SCRIPT, include_str!("../page/dashboard/metrics.js")),
 ];
@@ -69,8 +70,8 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, ApiError
     Ok(([(CONTENT_TYPE, *kind), (CACHE_CONTROL, "no-cache")], *text).into_response())
 }
 
-/// What a browser is told with every answer: run only our own files, guess nothing, and show none of
-/// it within another page.
+/// What a browser is told with every answer: run only our own files, guess nothing, and show none
+/// of it within another page.
 pub(crate) async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let mut response = next.run(request).await;

@@ -5,10 +5,11 @@ import { home } from "./home.js";
 import { rooms } from "./list.js";
 import { room } from "./one.js";
 import { nodes } from "./house.js";
+import { tree } from "./tree.js";
 import { events } from "./events.js";
 import { metrics } from "./metrics.js";
 
-const PAGES = { home, rooms, room, nodes, events, metrics };
+const PAGES = { home, rooms, room, tree, nodes, events, metrics };
 const part = (id) => document.getElementById(id);
 const desk = new Desk({ state: showState, token: askForToken, sure: askWhetherSure });
 

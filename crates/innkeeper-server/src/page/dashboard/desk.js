@@ -73,6 +73,15 @@ export class Desk {
     });
   }
 
+  /** How much a total has grown within the minute before each point of the history. */
+  lastMinute(of) {
+    let first = 0;
+    return this.history.map((point) => {
+      while (point.at - this.history[first].at > 60_000) first += 1;
+      return Math.max(of(point) - of(this.history[first]), 0);
+    });
+  }
+
   /**
    * Does something again and again, as long as the page is looked at. Answers how to stop.
    */
