@@ -38,7 +38,7 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Files that decide who owns what, and do nothing else.
-const DECISIONS: [&str; 2] = ["registry/slot.rs", "src/ownership.rs"];
+const DECISIONS: [&str; 3] = ["registry/slot.rs", "supervisor/line.rs", "src/ownership.rs"];
 
 fn width(source: &Source) -> Vec<Finding> {
     let long = numbered(&source.text).filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
