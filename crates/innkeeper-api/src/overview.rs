@@ -50,7 +50,7 @@ pub struct CensusInfo {
 pub struct TreeInfo {
     /// What it is called by its supervisor.
     pub id: String,
-    /// `supervisor`, `keyed` or `process`.
+    /// `supervisor`, `dynamic_supervisor`, `keyed` or `process`.
     pub kind: String,
     /// As that of a room, or `ended`.
     pub state: String,
@@ -58,10 +58,9 @@ pub struct TreeInfo {
     pub age_ms: u64,
     /// How often it was restarted.
     pub restarts: u64,
-    /// How many keys it has, where it has a process for each.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<u64>,
-    /// Those it supervises, in the order of their start.
+    /// How many it supervises, or has keys for.
+    pub count: u64,
+    /// The first of those it supervises, in the order of their start; keys are listed elsewhere.
     pub children: Vec<TreeInfo>,
 }
 

@@ -113,11 +113,11 @@ async fn the_tree_shows_who_supervises_whom() {
     assert_eq!((&tree["id"], &tree["kind"]), (&json!("innkeeper"), &json!("supervisor")));
     let of = |child: usize, name: &str| tree["children"][child][name].clone();
     assert_eq!(
-        (of(0, "id"), of(0, "keys"), of(0, "state")),
+        (of(0, "id"), of(0, "count"), of(0, "state")),
         (json!("rooms"), json!(1), json!("live"))
     );
     assert_eq!(
-        (of(1, "id"), of(1, "keys"), of(1, "kind")),
+        (of(1, "id"), of(1, "count"), of(1, "kind")),
         (json!("buckets"), json!(0), json!("keyed"))
     );
 }

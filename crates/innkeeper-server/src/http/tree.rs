@@ -4,41 +4,30 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use innkeeper::ProcessInfo;
-use innkeeper_api::TreeInfo;
+use innkeeper::{TreeNode, TreePage};
+use innkeeper_api::{Code, TreeInfo};
 
 use crate::app::App;
+use crate::error::ApiError;
 use crate::http::rooms::state_word;
 
-/// `GET /api/tree`
-pub(crate) async fn show(State(app): State<Arc<App>>) -> Json<TreeInfo> {
-    let keys = [("rooms", app.rooms.count()), ("buckets", app.buckets.count())];
-    let children = app.supervisor.which_children().into_iter();
-    let children = children.map(|(id, process)| {
-        let keys = keys.iter().find(|(scope, _)| *scope == id).map(|(_, count)| *count as u64);
-        node(id, keys, process.as_ref())
-    });
-    Json(TreeInfo {
-        id: app.supervisor.name().to_owned(),
-        kind: "supervisor".to_owned(),
-        // It answers, so it has not ended: its end would be that of the server.
-        state: "live".to_owned(),
-        age_ms: app.uptime_ms(),
-        restarts: 0,
-        keys: None,
-        children: children.collect(),
-    })
+/// `GET /api/tree`: the first children of each supervisor, and how many there are.
+pub(crate) async fn show(State(app): State<Arc<App>>) -> Result<Json<TreeInfo>, ApiError> {
+    let tree = app.supervisor.tree(&TreePage::default()).await;
+    let tree = tree.ok_or_else(|| ApiError::new(Code::Draining, "the tree has ended"))?;
+    Ok(Json(info(tree)))
 }
 
-fn node(id: String, keys: Option<u64>, process: Option<&ProcessInfo>) -> TreeInfo {
+fn info(node: TreeNode) -> TreeInfo {
+    let process = node.process.as_ref();
     let age = process.map_or(0, |info| info.age.as_millis());
     TreeInfo {
-        id,
-        kind: if keys.is_some() { "keyed" } else { "process" }.to_owned(),
+        kind: node.kind.word().to_owned(),
         state: process.map_or("ended".into(), state_word).into_owned(),
         age_ms: u64::try_from(age).unwrap_or(u64::MAX),
         restarts: process.map_or(0, |info| info.restarts),
-        keys,
-        children: Vec::new(),
+        count: node.count as u64,
+        id: node.id,
+        children: node.children.into_iter().map(info).collect(),
     }
 }

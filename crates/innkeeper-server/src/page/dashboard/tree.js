@@ -2,13 +2,19 @@
 
 import { ago, count, make, stateMark, trouble } from "./desk.js";
 
-const KINDS = { supervisor: "supervisor", keyed: "a process for each key", process: "process" };
+const KINDS = {
+  supervisor: "supervisor",
+  dynamic_supervisor: "dynamic supervisor",
+  keyed: "a process for each key",
+  process: "process",
+};
 
 function open(desk, main) {
   const tree = make("ul", { class: "tree" });
   const problem = make("div");
   main.append(make("h1", {}, "Tree"),
-    make("p", { class: "about" }, "Who supervises whom, in the order of their start. At the end they end the other way round."),
+    make("p", { class: "about" }, "Who supervises whom, in the order of " +
+      "their start. They end the other way round."),
     problem, tree);
   return desk.repeat(async () => {
     try {
@@ -24,7 +30,7 @@ function open(desk, main) {
 
 function branch(node) {
   const said = [KINDS[node.kind] ?? node.kind];
-  if (node.keys !== undefined) said.push(`${count(node.keys)} of them now`);
+  if (node.kind === "keyed") said.push(`${count(node.count)} of them now`);
   if (node.restarts > 0) said.push(`restarted ${count(node.restarts)} times`);
   said.push(`for ${ago(node.age_ms)}`);
   const name = node.id === "rooms" ? make("a", { href: "#/rooms" }, node.id) : node.id;
@@ -32,6 +38,8 @@ function branch(node) {
     make("span", { class: "tag" }, name), stateMark(node.state),
     make("span", { class: "unit" }, said.join(" · "))));
   if (node.children.length > 0) item.append(make("ul", {}, ...node.children.map(branch)));
+  const rest = node.kind === "keyed" ? 0 : node.count - node.children.length;
+  if (rest > 0) item.append(make("p", { class: "unit" }, `and ${count(rest)} more`));
   return item;
 }
 
