@@ -110,6 +110,10 @@ fn release(steps: &mut Steps) {
     let mut crowd = cargo(crowd);
     crowd.env("INNKEEPER_CROWD", "10000");
     steps.run("10 000 members", crowd);
+    let mut dashboard = cargo(["test", "--release", "--quiet", "--package", "innkeeper-cli"]);
+    dashboard.args(["--test", "browser_dashboard", "--", "every_page", "--nocapture"]);
+    dashboard.env("INNKEEPER_DASHBOARD_ROOMS", "100000");
+    steps.run("the dashboard with 100 000 rooms", dashboard);
     soak(steps);
 }
 

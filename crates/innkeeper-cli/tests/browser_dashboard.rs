@@ -9,6 +9,8 @@ mod missing;
 #[path = "support/server.rs"]
 mod server;
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use guest::{Guest, House};
@@ -118,6 +120,33 @@ fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
     String::from_utf8(groups.join(&b',')).unwrap()
+}
+
+/// The share of one processor that the server takes within a while, in percent.
+async fn busy(server: &Server) -> u64 {
+    let before = server.cpu_ticks();
+    tokio::time::sleep(MEASURED).await;
+    (server.cpu_ticks() - before) * 100 / (MEASURED.as_millis() as u64 / 10)
+}
+
+const MEASURED: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_dashboard_that_nobody_looks_at_costs_nothing() {
+    let test = "the test of an unwatched dashboard";
+    let Some((server, mut house)) = open(test, &["--starts-per-client", "0"]).await else { return };
+    fill(&server, 2_000).await;
+    let guest = house.guest(&format!("{}/dashboard#/home", server.url)).await;
+    guest.until(&shows("2,000 rooms are open.")).await;
+    let watched = busy(&server).await;
+    goes(&guest, "#/events").await;
+    guest.until(&shows("Listening from now on.")).await;
+    guest.closes().await;
+    let unwatched = busy(&server).await;
+    println!("watched: {watched} %, unwatched: {unwatched} % of one processor");
+    // Its own processor time: a machine that is busy with others does not count.
+    assert!(unwatched <= 1, "{unwatched} %");
+    house.close().await;
 }
 
 #[tokio::test]
