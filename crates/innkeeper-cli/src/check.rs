@@ -76,7 +76,8 @@ async fn census(args: &CheckArgs) -> Result<Report, Failure> {
         report.rooms += 1;
         let mut found = Vec::new();
         for list in &mut lists {
-            while let Some(room) = list.rooms.pop_front_if(|room| room.room == key) {
+            let same = list.rooms.iter().take_while(|room| room.room == key).count();
+            for room in list.rooms.drain(..same) {
                 note(&mut found, &list.url, room);
             }
         }
