@@ -1,6 +1,6 @@
 //! The documents say what is so: the table of settings, the runbook, the names of metrics.
 
-#![allow(clippy::unwrap_used)] // Tests.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests.
 
 #[path = "support/program.rs"]
 mod program;
