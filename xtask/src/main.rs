@@ -15,7 +15,7 @@ cargo xtask quick       format, lints and the tests that need nothing but Rust
 cargo xtask schedules   the real code under seeded thread schedules
 cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
 cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
-cargo xtask soak        the oracle test and the residue test at full size, and longer
+cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
 
 fn main() -> ExitCode {
@@ -151,4 +151,7 @@ fn soak(steps: &mut Steps) {
     let mut residue = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
     residue.args(["--test", "residue"]).env("INNKEEPER_RESIDUE_KEYS", "1000000");
     steps.run("1 000 000 keys without residue", residue);
+    let mut million = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    million.args(["--test", "million"]).env("INNKEEPER_PROCESSES", "1000000");
+    steps.run("1 000 000 processes within a gibibyte", million);
 }
