@@ -106,15 +106,19 @@ fn release(steps: &mut Steps) {
     let mut chaos = cargo(race);
     chaos.arg("--chaos");
     steps.run("race --chaos", chaos);
-    let crowd = ["test", "--release", "--quiet", "--package", "innkeeper-cli", "--test", "crowd"];
-    let mut crowd = cargo(crowd);
-    crowd.env("INNKEEPER_CROWD", "10000");
+    let mut crowd = fast("innkeeper-cli");
+    crowd.args(["--test", "crowd"]).env("INNKEEPER_CROWD", "10000");
     steps.run("10 000 members", crowd);
-    let mut dashboard = cargo(["test", "--release", "--quiet", "--package", "innkeeper-cli"]);
+    let mut dashboard = fast("innkeeper-cli");
     dashboard.args(["--test", "browser_dashboard", "--", "every_page", "--nocapture"]);
     dashboard.env("INNKEEPER_DASHBOARD_ROOMS", "100000");
     steps.run("the dashboard with 100 000 rooms", dashboard);
     soak(steps);
+}
+
+/// The tests of one package, at full size.
+fn fast(package: &str) -> std::process::Command {
+    cargo(["test", "--profile", "fast", "--quiet", "--package", package])
 }
 
 /// The man page and the completions come from the program itself, and so are never behind it.
@@ -145,13 +149,13 @@ fn deb(steps: &mut Steps) {
 }
 
 fn soak(steps: &mut Steps) {
-    let mut stress = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    let mut stress = fast("innkeeper");
     stress.args(["--test", "it", "--", "stress"]).env("INNKEEPER_STRESS", "10000");
     steps.run("64 x 10 000 random operations", stress);
-    let mut residue = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    let mut residue = fast("innkeeper");
     residue.args(["--test", "residue"]).env("INNKEEPER_RESIDUE_KEYS", "1000000");
     steps.run("1 000 000 keys without residue", residue);
-    let mut million = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    let mut million = fast("innkeeper");
     million.args(["--test", "million"]).env("INNKEEPER_PROCESSES", "1000000");
     steps.run("1 000 000 processes within a gibibyte", million);
 }
