@@ -213,6 +213,46 @@ fn a_scope_that_was_full_once_gives_its_table_back() {
     });
 }
 
+/// P16: what a process needs to be talked to it has only while it is talked to; and while it is, a
+/// message costs no memory.
+#[test]
+fn a_process_that_nobody_talks_to_goes_to_rest() {
+    alone(async {
+        let supervisor = Supervisor::new().start().await.unwrap();
+        let park_time = Duration::from_secs(60);
+        let guests = builder().park_time(park_time).start(&supervisor).await.unwrap();
+        let count = 1000;
+        fill(&guests, count).await;
+        let talk = async |rounds| {
+            for key in (0..rounds).flat_map(|_| 0..count) {
+                let guest = guests.whereis(&key).unwrap();
+                // More than one, so that the mailbox needs heap.
+                for _ in 0..8 {
+                    guest.cast(Say::Echo(String::new())).await.unwrap();
+                }
+                assert_eq!(guest.call(Say::Echo(String::new())).await.unwrap(), "");
+            }
+        };
+        let sleeping = live_bytes();
+        talk(1).await;
+        let awake = live_bytes();
+        assert!(awake > sleeping + 100 * count as usize, "{sleeping} bytes, then {awake}");
+        let before = HEAP.stats().allocations;
+        talk(10).await;
+        let calls = 10 * count as usize;
+        let made = HEAP.stats().allocations - before;
+        // For each the place of its answer, and its deadline; for a cast nothing.
+        assert!(made <= 2 * calls + calls / 100, "{made} allocations for {calls} calls");
+        assert!(live_bytes() <= awake + awake / 100, "it grows");
+        // Twice seen silent by the sweeper.
+        tokio::time::sleep(park_time).await;
+        let rested = live_bytes();
+        assert!(rested <= sleeping + sleeping / 100, "{sleeping} bytes, then {rested}");
+        talk(1).await;
+        assert_eq!(guests.count(), count as usize, "none of them went");
+    });
+}
+
 /// Does something once to warm up and then often; nothing may be left of it.
 async fn leaves_nothing(what: &str, mut once: impl AsyncFnMut(u64)) {
     for n in 0..200 {
