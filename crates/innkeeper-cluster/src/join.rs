@@ -107,10 +107,17 @@ pub(crate) struct Joined {
     pub(crate) sent: Now,
 }
 
+/// An id that no start of a program has had. Fresh for each try, too: if nobody knows whether one
+/// was carried out, the next is another node.
+pub(crate) fn fresh() -> NodeId {
+    NodeId(RandomState::new().hash_one(0))
+}
+
 pub(crate) async fn join(
     coordinator: &dyn Coordinator,
     clock: &dyn Clock,
     settings: &Settings,
+    node: NodeId,
 ) -> Result<Joined, JoinError> {
     for text in [&settings.cluster, &settings.name, &settings.address] {
         let is_long = text.chars().count() > limits::NAME_MAX;
@@ -130,8 +137,6 @@ pub(crate) async fn join(
         weight: settings.weight,
         draining: false,
     };
-    // Fresh for each try: if nobody knows whether one was carried out, the next is another node.
-    let node = NodeId(RandomState::new().hash_one(&settings.name));
     let name = hold_name(coordinator, &prefix, &settings.name).await?;
     let puts = Txn {
         compares: Vec::new(),

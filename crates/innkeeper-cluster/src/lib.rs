@@ -16,4 +16,4 @@ mod node;
 pub mod ownership;
 
 pub use join::{JoinError, PROTOCOL, Settings};
-pub use node::{Node, Orders};
+pub use node::{Node, Orders, Running};

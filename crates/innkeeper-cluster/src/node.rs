@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
@@ -20,7 +22,7 @@ use crate::ownership::{Command, Config, Event, Gate, Over, Ownership, Release};
 
 /// A node of a cluster. Clones are the same node.
 ///
-/// The session ends by [`leave`](Self::leave), by eviction, or when its orders are dropped.
+/// The session ends by [`leave`](Self::leave), by eviction, or when its [`Running`] is dropped.
 #[derive(Clone)]
 pub struct Node {
     shared: Arc<Shared>,
@@ -38,13 +40,9 @@ pub(crate) struct Shared {
 
 /// What a node is told to do about its shards, in order.
 ///
-/// Orders may lag behind: whether something may run is always asked with [`Node::gate`]. Dropped
-/// before the session is over, the gates shut for good and the node falls silent, as if it died.
-pub struct Orders {
-    commands: mpsc::Receiver<Command>,
-    driver: JoinHandle<()>,
-    shared: Arc<Shared>,
-}
+/// Orders may lag behind: whether something may run is always asked with [`Node::gate`].
+#[derive(Debug)]
+pub struct Orders(mpsc::Receiver<Command>);
 
 impl Orders {
     /// The next order. `None`: the session is over, and its last order was taken.
@@ -52,34 +50,44 @@ impl Orders {
     /// # Cancel safety
     /// No order is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Command> {
-        self.commands.recv().await
-    }
-
-    /// Waits until the session is over and nothing of it runs any more. Orders that come meanwhile
-    /// are taken and not carried out.
-    pub async fn ended(mut self) {
-        while self.commands.recv().await.is_some() {}
-        // It neither panics nor is aborted; if it did, nothing of it would run either.
-        let _ = (&mut self.driver).await;
+        self.0.recv().await
     }
 }
 
-impl Drop for Orders {
+/// A session that runs for as long as this is polled; ready when it is over.
+///
+/// # Cancel safety
+/// Dropped before that, the gates shut for good and the node falls silent, as if it had died: what
+/// it had is claimed by others once its session has ended.
+#[must_use = "a session that is not polled is soon evicted"]
+pub struct Running {
+    driver: Pin<Box<dyn Future<Output = Over> + Send>>,
+    shared: Arc<Shared>,
+}
+
+impl Future for Running {
+    type Output = Over;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
+        self.driver.as_mut().poll(cx)
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        // Nobody is left to say a word of leaving to the coordinator: others have to wait.
         drop(self.shared.apply(Event::Leave));
-        self.driver.abort();
     }
 }
 
-impl fmt::Debug for Orders {
+impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Orders").finish_non_exhaustive()
+        f.debug_struct("Running").finish_non_exhaustive()
     }
 }
 
 impl Node {
-    /// Joins a cluster.
+    /// Joins a cluster. The session has to be polled, best in a task of its own, and its orders have
+    /// to be carried out.
     ///
     /// # Errors
     /// [`JoinError`]; no session runs then.
@@ -90,8 +98,22 @@ impl Node {
         coordinator: Arc<dyn Coordinator>,
         clock: Arc<dyn Clock>,
         settings: &Settings,
-    ) -> Result<(Node, Orders), JoinError> {
-        let joined = join::join(&*coordinator, &*clock, settings).await?;
+    ) -> Result<(Node, Orders, Running), JoinError> {
+        Node::join_as(coordinator, clock, settings, join::fresh()).await
+    }
+
+    /// As [`join`](Self::join), as a start of a program that is named by the caller: for
+    /// simulations, which repeat. Never the same one twice.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_as(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+        start: NodeId,
+    ) -> Result<(Node, Orders, Running), JoinError> {
+        let joined = join::join(&*coordinator, &*clock, settings, start).await?;
         let config = Config {
             timing: joined.timing,
             shards: settings.shards,
@@ -118,14 +140,15 @@ impl Node {
             is_listing: false,
         };
         let (ended, over) = watch::channel(None);
-        // Awaited by whoever has the orders.
-        #[allow(clippy::disallowed_methods)]
-        let driver = tokio::spawn(async move {
-            let over = driver.run().await;
-            ended.send_replace(Some(over));
-        });
-        let orders = Orders { commands, driver, shared: shared.clone() };
-        Ok((Node { shared, reports, over }, orders))
+        let running = Running {
+            driver: Box::pin(async move {
+                let over = driver.run().await;
+                ended.send_replace(Some(over));
+                over
+            }),
+            shared: shared.clone(),
+        };
+        Ok((Node { shared, reports, over }, Orders(commands), running))
     }
 
     /// Whether a message of a shard may be begun now.

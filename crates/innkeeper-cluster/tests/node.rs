@@ -1,16 +1,17 @@
 //! Nodes on the coordinator within one process, under a clock that stands still until it is moved.
 
-#![allow(clippy::unwrap_used)] // What a test unwraps is what it asserts.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
-use innkeeper_cluster::coordinator::{Coordinator, Transaction};
+use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
 use innkeeper_cluster::ownership::timing::Now;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over};
-use innkeeper_cluster::{JoinError, Node, Orders, Settings};
+use innkeeper_cluster::{JoinError, Node, Orders, Running, Settings};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 const SHARDS: u16 = 8;
@@ -26,7 +27,6 @@ impl Clock for Runtime {
 }
 
 fn clock() -> Arc<dyn Clock> {
-    #[allow(clippy::disallowed_methods)]
     let now = Instant::now();
     Arc::new(Runtime(now))
 }
@@ -42,8 +42,18 @@ fn settings(name: &str) -> Settings {
     }
 }
 
-async fn join(memory: &Memory, name: &str) -> (Node, Orders) {
+async fn join(memory: &Memory, name: &str) -> (Node, Orders, Running) {
     Node::join(Arc::new(memory.clone()), clock(), &settings(name)).await.unwrap()
+}
+
+/// A node that hands over whatever it is asked to, in a task of its own.
+async fn start(memory: &Memory, name: &str) -> (Node, JoinHandle<()>) {
+    let (node, orders, running) = join(memory, name).await;
+    let hands = hand_over(node.clone(), orders);
+    let task = tokio::task::spawn(async {
+        tokio::join!(running, hands);
+    });
+    (node, task)
 }
 
 fn open(node: &Node) -> usize {
@@ -74,7 +84,7 @@ async fn until(what: impl Fn() -> bool) {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_is_alone_serves_every_shard() {
-    let (node, _orders) = join(&Memory::new(), "a").await;
+    let (node, _task) = start(&Memory::new(), "a").await;
     until(|| open(&node) == usize::from(SHARDS)).await;
     assert_eq!(node.members().len(), 1);
 }
@@ -83,23 +93,15 @@ async fn a_node_that_is_alone_serves_every_shard() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_comes_is_given_its_share_and_gives_it_back_when_it_drains() {
     let memory = Memory::new();
-    let (a, orders) = join(&memory, "a").await;
-    let a_runs = hand_over(a.clone(), orders);
-    let rest = async {
-        until(|| open(&a) == usize::from(SHARDS)).await;
-        let (b, orders) = join(&memory, "b").await;
-        let b_runs = hand_over(b.clone(), orders);
-        let rest = async {
-            until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)).await;
-            b.drain().await;
-            assert_eq!(b.over().await, Over::Left);
-            until(|| open(&a) == usize::from(SHARDS)).await;
-        };
-        tokio::join!(b_runs, rest);
-        a.leave().await;
-        assert_eq!(a.over().await, Over::Left);
-    };
-    tokio::join!(a_runs, rest);
+    let (a, _a) = start(&memory, "a").await;
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    let (b, _b) = start(&memory, "b").await;
+    until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)).await;
+    b.drain().await;
+    assert_eq!(b.over().await, Over::Left);
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    a.leave().await;
+    assert_eq!(a.over().await, Over::Left);
     let left = memory.list("/innkeeper/test/node/".to_owned(), SECOND).await.unwrap();
     assert!(left.entries.is_empty());
 }
@@ -108,30 +110,21 @@ async fn a_node_that_comes_is_given_its_share_and_gives_it_back_when_it_drains()
 #[tokio::test(start_paused = true)]
 async fn the_shards_of_a_node_that_died_are_served_within_a_session_and_a_second() {
     let memory = Memory::new();
-    let (a, orders) = join(&memory, "a").await;
-    let rest = async {
-        let (b, orders) = join(&memory, "b").await;
-        let b_runs = hand_over(b.clone(), orders);
-        tokio::select! {
-            () = b_runs => panic!("its orders ended"),
-            () = until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)) => {}
-        }
-        // Its orders went with the one who took them: nobody heartbeats for it any more.
-        assert_eq!(open(&b), 0);
-        let began = clock();
-        until(|| open(&a) == usize::from(SHARDS)).await;
-        assert!(began.now().raw <= 6 * SECOND.as_nanos() as u64, "{:?}", began.now());
-    };
-    tokio::select! {
-        () = hand_over(a.clone(), orders) => panic!("its orders ended"),
-        () = rest => {}
-    }
+    let (a, _a) = start(&memory, "a").await;
+    let (b, b_task) = start(&memory, "b").await;
+    until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)).await;
+    b_task.abort();
+    assert!(b_task.await.is_err());
+    assert_eq!(open(&b), 0, "its gates went with it");
+    let began = clock();
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    assert!(began.now().raw <= 6 * SECOND.as_nanos() as u64, "{:?}", began.now());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_of_another_make_is_not_joined() {
     let memory = Memory::new();
-    let _first = join(&memory, "a").await;
+    let _first = start(&memory, "a").await;
     let other = |change: fn(&mut Settings)| {
         let mut settings = settings("b");
         change(&mut settings);
@@ -158,30 +151,29 @@ async fn a_cluster_of_another_make_is_not_joined() {
 #[tokio::test(start_paused = true)]
 async fn a_name_is_one_node_s_until_its_session_has_ended() {
     let memory = Memory::new();
-    let (node, _orders) = join(&memory, "a").await;
+    let (node, _task) = start(&memory, "a").await;
     let again = Node::join(Arc::new(memory.clone()), clock(), &settings("a")).await;
     assert_eq!(again.unwrap_err(), JoinError::NameInUse { name: "a".to_owned() });
     node.leave().await;
     node.over().await;
-    join(&memory, "a").await;
+    drop(join(&memory, "a").await);
 }
 
 /// C3
 #[tokio::test(start_paused = true)]
 async fn a_node_whose_session_is_gone_shuts_its_gates_and_ends() {
     let memory = Memory::new();
-    let (node, mut orders) = join(&memory, "a").await;
+    let (node, mut orders, running) = join(&memory, "a").await;
+    let session = tokio::task::spawn(running);
     until(|| open(&node) == usize::from(SHARDS)).await;
     let key = format!("/innkeeper/test/node/{:016x}", node.session().node.0);
-    let writes = vec![innkeeper_cluster::coordinator::Change::Delete(key)];
-    let delete = Transaction { writes, ..Transaction::default() };
+    let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
     memory.commit(delete, SECOND).await.unwrap();
-    assert_eq!(node.over().await, Over::Evicted);
+    assert_eq!(session.await.unwrap(), Over::Evicted);
     assert_eq!(open(&node), 0);
     let mut last = None;
     while let Some(order) = orders.next().await {
         last = Some(order);
     }
     assert_eq!(last, Some(Command::End(Over::Evicted)));
-    orders.ended().await;
 }

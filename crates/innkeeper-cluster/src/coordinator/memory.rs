@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{
     Change, Committed, Comparison, Coordinator, CoordinatorError, Entry, Later, Listing, Revision,
@@ -19,7 +20,8 @@ use crate::limits;
 #[derive(Clone)]
 pub struct Memory {
     store: Arc<Mutex<Store>>,
-    revision: Arc<watch::Sender<Revision>>,
+    /// Wakes those who watch, in the order in which they began to wait: a run can be repeated.
+    changed: Arc<Notify>,
 }
 
 struct Store {
@@ -36,7 +38,7 @@ impl Memory {
     pub fn new() -> Memory {
         let store =
             Store { revision: 1, entries: BTreeMap::new(), history: VecDeque::new(), forgotten: 0 };
-        Memory { store: Arc::new(Mutex::new(store)), revision: Arc::new(watch::Sender::new(1)) }
+        Memory { store: Arc::new(Mutex::new(store)), changed: Arc::default() }
     }
 
     /// Forgets all changes so far, as etcd does when it is compacted.
@@ -52,7 +54,7 @@ impl Memory {
         if done && !transaction.writes.is_empty() {
             store.revision += 1;
             transaction.writes.iter().for_each(|change| store.change(change));
-            self.revision.send_replace(store.revision);
+            self.changed.notify_waiters();
         }
         Committed { done, revision: store.revision }
     }
@@ -128,8 +130,7 @@ impl Coordinator for Memory {
         after: Revision,
         _: Duration,
     ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        let (store, revision) = (self.store.clone(), self.revision.subscribe());
-        let changes = Changes { store, revision, prefix, after };
+        let changes = Changes { memory: self.clone(), prefix, after };
         Box::pin(async move {
             changes.seen()?;
             Ok(Box::new(changes) as Box<dyn Watch>)
@@ -138,8 +139,7 @@ impl Coordinator for Memory {
 }
 
 struct Changes {
-    store: Arc<Mutex<Store>>,
-    revision: watch::Receiver<Revision>,
+    memory: Memory,
     prefix: String,
     after: Revision,
 }
@@ -147,7 +147,7 @@ struct Changes {
 impl Changes {
     /// What has changed since, so far.
     fn seen(&self) -> Result<Vec<Entry>, CoordinatorError> {
-        let store = self.store.lock();
+        let store = self.memory.store.lock();
         if self.after < store.forgotten {
             return Err(CoordinatorError::Compacted { oldest: store.forgotten });
         }
@@ -160,15 +160,15 @@ impl Watch for Changes {
     fn next(&mut self) -> Later<'_, Result<Vec<Entry>, CoordinatorError>> {
         Box::pin(async {
             loop {
-                self.revision.borrow_and_update();
+                // Waits from before the look on, so that no change falls in between.
+                let mut changed = pin!(self.memory.changed.notified());
+                changed.as_mut().enable();
                 let news = self.seen()?;
                 if let Some(last) = news.last() {
                     self.after = last.modified;
                     return Ok(news);
                 }
-                if self.revision.changed().await.is_err() {
-                    return Err(CoordinatorError::NotDone("the coordinator is gone".to_owned()));
-                }
+                changed.await;
             }
         })
     }
