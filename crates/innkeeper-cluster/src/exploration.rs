@@ -22,6 +22,8 @@ pub(crate) struct Bounds {
     pub(crate) nodes: usize,
     /// The highest epoch that may be written.
     pub(crate) epochs: u64,
+    /// Whether programs die.
+    pub(crate) crashes: bool,
     /// How many starts there may be beyond the first of each node.
     pub(crate) restarts: u8,
     /// How many requests of one node may be under way.
@@ -165,6 +167,7 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
     let base = Bounds {
         nodes: 2,
         epochs: 2,
+        crashes: true,
         restarts: 0,
         requests: 1,
         lost: 1,
@@ -177,13 +180,14 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
         states,
     };
     match name {
+        "calm" => Bounds { lost: 0, crashes: false, ..base },
         "core" => Bounds { lost: 0, ..base },
         "sessions" => base,
-        "pairs" => Bounds { lost: 0, requests: 2, ..base },
+        "pairs" => Bounds { lost: 0, requests: 2, crashes: false, ..base },
         "restart" => Bounds { lost: 0, restarts: 1, owned: false, ..base },
-        "move" => Bounds { epochs: 3, moves: true, ..base },
-        "leave" => Bounds { lost: 0, leaves: true, ..base },
-        "frames" => Bounds { lost: 0, frames: true, ..base },
+        "move" => Bounds { epochs: 3, moves: true, crashes: false, ..base },
+        "leave" => Bounds { lost: 0, leaves: true, crashes: false, ..base },
+        "frames" => Bounds { lost: 0, frames: true, crashes: false, ..base },
         "stale" => Bounds { stale: true, owned: false, ..base },
         "three" => Bounds { nodes: 3, lost: 0, ..base },
         "all" => Bounds {

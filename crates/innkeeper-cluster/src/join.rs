@@ -10,6 +10,7 @@ use crate::coordinator::{Change, Comparison, Coordinator, CoordinatorError, Tran
 use crate::limits;
 use crate::ownership::record::{Key, Member, NodeId, Session, Shard, Txn, Value, Write};
 use crate::ownership::timing::{Now, Timing, TooShort};
+use crate::ownership::vigil::{Verdict, Vigil};
 
 /// The version of what is written in the coordinator and said between nodes.
 pub const PROTOCOL: u64 = 1;
@@ -49,7 +50,8 @@ pub enum JoinError {
         /// Where it is written.
         key: String,
     },
-    /// A live node has this name. A node that died frees it when its session has ended.
+    /// A live node has this name: it has had a heartbeat while we waited. A node that died frees
+    /// its name when its session has ended.
     NameInUse {
         /// The name.
         name: String,
@@ -76,7 +78,7 @@ impl fmt::Display for JoinError {
             }
             JoinError::Unreadable { key } => write!(f, "{key} cannot be read"),
             JoinError::NameInUse { name } => {
-                write!(f, "node name in use: `{name}` is alive, or its session has not ended yet")
+                write!(f, "node name in use: `{name}` is alive")
             }
             JoinError::BadText { text } => {
                 let max = limits::NAME_MAX;
@@ -137,7 +139,7 @@ pub(crate) async fn join(
         weight: settings.weight,
         draining: false,
     };
-    let name = hold_name(coordinator, &prefix, &settings.name).await?;
+    let name = hold_name(coordinator, clock, &prefix, &settings.name, timing).await?;
     let puts = Txn {
         compares: Vec::new(),
         writes: vec![
@@ -194,11 +196,14 @@ async fn agree(
     Ok(())
 }
 
-/// What must hold for the name to be free: nobody took it, or who did is gone.
+/// What must hold for the name to be free: nobody took it, or who did is gone. Waits for the end of
+/// a session that is silent, and ends it when its time is over: there may be nobody else to do so.
 async fn hold_name(
     coordinator: &dyn Coordinator,
+    clock: &dyn Clock,
     prefix: &Prefix,
     name: &str,
+    timing: Timing,
 ) -> Result<Vec<Comparison>, JoinError> {
     let key = prefix.name(name);
     let listing = coordinator.list(key.clone(), limits::JOIN_WAIT).await?;
@@ -206,8 +211,44 @@ async fn hold_name(
         return Ok(vec![Comparison::Created(key, 0)]);
     };
     let same = Comparison::Modified(key.clone(), entry.modified);
-    match entry.value.as_deref().and_then(codec::holder) {
-        Some(node) => Ok(vec![same, Comparison::Created(prefix.key(Key::Node(node)), 0)]),
-        None => Err(JoinError::Unreadable { key }),
+    let Some(node) = entry.value.as_deref().and_then(codec::holder) else {
+        return Err(JoinError::Unreadable { key });
+    };
+    outlive(coordinator, clock, prefix, Vigil::new(node, timing), node, timing)
+        .await?
+        .then(|| vec![same, Comparison::Created(prefix.key(Key::Node(node)), 0)])
+        .ok_or_else(|| JoinError::NameInUse { name: name.to_owned() })
+}
+
+/// Whether a session has ended. If not, it is alive.
+async fn outlive(
+    coordinator: &dyn Coordinator,
+    clock: &dyn Clock,
+    prefix: &Prefix,
+    mut vigil: Vigil,
+    node: NodeId,
+    timing: Timing,
+) -> Result<bool, JoinError> {
+    let key = prefix.key(Key::Beat(node));
+    // Each question has its deadline, and a heartbeat or its absence is an answer; what is waited
+    // for is at most a session without any, and then the questions fail.
+    loop {
+        let asked = clock.now();
+        let listing = coordinator.list(key.clone(), limits::JOIN_WAIT).await?;
+        let record = listing.entries.iter().find_map(|entry| prefix.record(entry));
+        let beat = record.and_then(|record| match record.value {
+            Some(Value::Beat(count)) => Some((count, record.modified)),
+            _ => None,
+        });
+        match vigil.hear(beat, asked, clock.now()) {
+            Verdict::Gone => return Ok(true),
+            Verdict::Alive => return Ok(false),
+            Verdict::Wait => {}
+            Verdict::Evict(txn) => {
+                let txn = prefix.transaction(&txn);
+                return Ok(coordinator.commit(txn, limits::JOIN_WAIT).await?.done);
+            }
+        }
+        tokio::time::sleep(Duration::from_nanos(timing.heartbeat)).await;
     }
 }

@@ -32,6 +32,7 @@ pub mod record;
 pub mod session;
 pub mod shards;
 pub mod timing;
+pub mod vigil;
 
 use std::collections::BTreeMap;
 

@@ -159,6 +159,20 @@ async fn a_name_is_one_node_s_until_its_session_has_ended() {
     drop(join(&memory, "a").await);
 }
 
+/// C7
+#[tokio::test(start_paused = true)]
+async fn nodes_that_all_died_at_once_come_back_under_their_names() {
+    let memory = Memory::new();
+    let (a, a_task) = start(&memory, "a").await;
+    let (_b, b_task) = start(&memory, "b").await;
+    until(|| open(&a) > 0).await;
+    a_task.abort();
+    b_task.abort();
+    assert!(a_task.await.is_err() && b_task.await.is_err());
+    let (a, _a_task) = start(&memory, "a").await;
+    until(|| open(&a) == usize::from(SHARDS)).await;
+}
+
 /// C3
 #[tokio::test(start_paused = true)]
 async fn a_node_whose_session_is_gone_shuts_its_gates_and_ends() {

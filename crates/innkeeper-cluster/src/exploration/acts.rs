@@ -97,7 +97,10 @@ pub(super) fn possible(world: &World, bounds: &Bounds) -> Vec<Act> {
 
 fn of_node(world: &World, bounds: &Bounds, slot: usize, node: &Node, acts: &mut Vec<Act>) {
     let now = world.now();
-    acts.extend([Act::Tick(slot), Act::Crash(slot)]);
+    acts.push(Act::Tick(slot));
+    if bounds.crashes {
+        acts.push(Act::Crash(slot));
+    }
     acts.push(if node.list.is_some() { Act::Hear(slot) } else { Act::Look(slot) });
     if node.running.is_none() && node.held.is_none() {
         if matches!(node.machine.gate(0, now), Gate::Open(_)) {

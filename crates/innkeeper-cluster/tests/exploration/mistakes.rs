@@ -35,12 +35,12 @@ const fn gate(from: &'static str, to: &'static str) -> Edit {
 pub(crate) const MISTAKES: [Mistake; 18] = [
     Mistake {
         name: "a session counts from the answer",
-        space: "sessions",
+        space: "calm",
         edits: &[session("self.own.proven = sent;", "self.own.proven = now;")],
     },
     Mistake {
         name: "an unknown heartbeat counts as one that succeeded",
-        space: "sessions",
+        space: "calm",
         edits: &[session(
             "Answer::Done(_) if sent.raw",
             "Answer::Done(_) | Answer::Unknown if sent.raw",
@@ -48,7 +48,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "a heartbeat is answered and written nowhere, as with a native lease",
-        space: "sessions",
+        space: "calm",
         edits: &[session(
             "writes: vec![Write::Put(Key::Beat(node), Value::Beat(self.own.beats))],",
             "writes: vec![Write::Put(Key::Node(node), Value::Member(self.own.member.clone()))],",
@@ -56,7 +56,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "a heartbeat does not compare",
-        space: "sessions",
+        space: "calm",
         edits: &[session(
             "            compares: vec![Compare::Created(Key::Node(node), created)],
             writes: vec![Write::Put(Key::Beat",
@@ -66,7 +66,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "an eviction does not compare",
-        space: "sessions",
+        space: "calm",
         edits: &[peers(
             "                    Compare::Modified(Key::Beat(node), modified),
                     Compare::Beat(node, count),
@@ -76,7 +76,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "an observer waits for half a session",
-        space: "sessions",
+        space: "calm",
         edits: &[peers(
             "let session = self.config.timing.session;\n        now",
             "let session = self.config.timing.session / 2;\n        now",
@@ -89,7 +89,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "a claim does not look whether the owner is gone",
-        space: "sessions",
+        space: "calm",
         edits: &[
             shards("if has_owner || draining {", "if draining {"),
             shards("compares.push(Compare::Created(Key::Node(owner.node), 0));", "let _ = owner;"),
@@ -97,12 +97,12 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "a claim keeps the epoch",
-        space: "sessions",
+        space: "calm",
         edits: &[shards("epoch: epoch + 1, owner: me };", "epoch: epoch.max(1), owner: me };")],
     },
     Mistake {
         name: "a claim does not compare the record",
-        space: "sessions",
+        space: "calm",
         edits: &[shards(
             "            compares.push(Compare::Modified(Key::Shard(shard), modified));\n",
             "            let _ = modified;\n",
@@ -110,12 +110,12 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "messages are begun without a look at the clock",
-        space: "sessions",
+        space: "calm",
         edits: &[gate("Some(epoch) if self.is_proven(now) => Gate", "Some(epoch) if true => Gate")],
     },
     Mistake {
         name: "outputs leave without a look at the clock",
-        space: "sessions",
+        space: "calm",
         edits: &[gate("} else if self.is_proven(now) {", "} else if true {")],
     },
     Mistake {

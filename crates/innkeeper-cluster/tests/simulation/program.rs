@@ -139,13 +139,23 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
     let mut all: Vec<Forever<'_>> = handlers;
     all.push(Box::pin(rooms.drain()));
     all.push(Box::pin(rooms.obey(orders)));
-    let mut running = pin!(running);
+    let (mut running, mut over) = (pin!(running), None);
+    // What runs does not notice the end of its session for a while.
+    let mut lingers = pin!(async { sleep(rooms.host.dice.ms(0, 3_000)).await });
     poll_fn(|cx| {
         for part in &mut all {
-            // None of them ends before the session does.
+            // None of them ends.
             let _ = part.as_mut().poll(cx);
         }
-        running.as_mut().poll(cx).map(Some)
+        if over.is_none()
+            && let Poll::Ready(why) = running.as_mut().poll(cx)
+        {
+            over = Some(why);
+        }
+        match over {
+            None => Poll::Pending,
+            Some(_) => lingers.as_mut().poll(cx).map(|()| over),
+        }
     })
     .await
 }

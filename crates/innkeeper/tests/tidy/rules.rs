@@ -38,7 +38,7 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Files that decide who owns what, and do nothing else.
-const DECISIONS: [&str; 9] = [
+const DECISIONS: [&str; 10] = [
     "registry/slot.rs",
     "src/ownership.rs",
     "ownership/link.rs",
@@ -48,6 +48,7 @@ const DECISIONS: [&str; 9] = [
     "ownership/session.rs",
     "ownership/shards.rs",
     "ownership/timing.rs",
+    "ownership/vigil.rs",
 ];
 
 fn width(source: &Source) -> Vec<Finding> {
