@@ -10,6 +10,7 @@
 
 mod lanes;
 mod measure;
+mod partitions;
 mod room;
 mod workloads;
 
@@ -17,7 +18,7 @@ use std::process::{Command, ExitCode};
 
 use crate::room::Rooms;
 
-const ALL: [&[&str]; 11] = [
+const ALL: [&[&str]; 12] = [
     &["hit"],
     &["cold", "c1"],
     &["cold", "c2"],
@@ -29,6 +30,7 @@ const ALL: [&[&str]; 11] = [
     &["slowinit"],
     &["race"],
     &["mem"],
+    &["partitions"],
 ];
 
 fn main() -> ExitCode {

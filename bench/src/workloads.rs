@@ -9,6 +9,7 @@ use tokio::sync::{Barrier, mpsc};
 
 use crate::lanes;
 use crate::measure::{figure, keys, percentile, resident, shuffled, size};
+use crate::partitions;
 use crate::room::{Extra, Rooms, STARTS, Say, add, add_in_time, cast};
 
 /// Runs a workload; `false` if there is none of that name.
@@ -24,6 +25,7 @@ pub(crate) async fn run(rooms: &Rooms, workload: &str, variant: &str) -> bool {
         "churn" => churn(rooms).await,
         "crash" => crash(rooms).await,
         "slowinit" => slow_init(rooms).await,
+        "partitions" => partitions::run(),
         _ => return false,
     }
     true

@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
@@ -71,6 +72,8 @@ struct Extras {
     orders: Orders,
     notices: VecDeque<Notice>,
     watchers: HashMap<MonitorId, Watcher>,
+    /// How many of them are links.
+    links: usize,
     traps_exits: bool,
     exposed: Option<Arc<dyn Any + Send + Sync>>,
     end: Option<Arc<SetOnce<ExitReason>>>,
@@ -246,6 +249,19 @@ impl<O: Owner> Cell<O> {
         stopping
     }
 
+    /// Tells the process to end, and to wait then until it is resumed.
+    pub(crate) fn hold(&self, reason: ExitReason) {
+        let shutdown = self.owner.spec().shutdown;
+        let (_, effects) = self.apply(Event::Hold { reason, shutdown });
+        self.carry_out(effects);
+    }
+
+    /// Lets a process that was held begin anew.
+    pub(crate) fn resume(&self, after: Duration) {
+        let (_, effects) = self.apply(Event::Resume { after });
+        self.carry_out(effects);
+    }
+
     /// Gives the slot an event and notes its commands; the runner and the owner carry them out.
     pub(crate) fn apply(&self, event: Event<'_>) -> (Option<Next>, Effects<MessageOf<O>>) {
         let mut core = self.core.lock();
@@ -269,11 +285,11 @@ impl<O: Owner> Cell<O> {
 
     /// Puts an order where the runner finds it.
     fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal) -> Option<Waker> {
-        let orders = &mut core.extras().orders;
         let now = clock::now();
-        orders.told.get_or_insert(now);
         let bit = match signal {
+            Signal::Look => return core.waker.take(),
             Signal::Stop(reason) => {
+                let orders = core.orders(now);
                 orders.stop.get_or_insert(reason);
                 orders.deadline = match self.owner.spec().shutdown {
                     Shutdown::BrutalKill => Some(now),
@@ -283,6 +299,7 @@ impl<O: Owner> Cell<O> {
                 turn::STOP
             }
             Signal::Kill(reason) => {
+                let orders = core.orders(now);
                 orders.kill.get_or_insert(reason);
                 orders.deadline = Some(now);
                 turn::KILL
@@ -351,6 +368,7 @@ impl<O: Owner> Cell<O> {
             restarts: slot.restarts(),
             exits: slot.exits(),
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
+            links: extras.map_or(0, |extras| extras.links),
             exposed: extras.and_then(|extras| extras.exposed.clone()),
         }
     }
@@ -359,6 +377,13 @@ impl<O: Owner> Cell<O> {
 impl<M: Message> Core<M> {
     fn flight(&mut self) -> Arc<Flight> {
         self.flight.get_or_insert_default().clone()
+    }
+
+    /// The orders, the first of which came now or before.
+    fn orders(&mut self, now: Moment) -> &mut Orders {
+        let orders = &mut self.extras().orders;
+        orders.told.get_or_insert(now);
+        orders
     }
 
     fn extras(&mut self) -> &mut Extras {

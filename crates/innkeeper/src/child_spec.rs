@@ -1,6 +1,7 @@
 //! What a supervisor is told about a child: when to restart it, how to stop it, how much it may
 //! hold.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -84,6 +85,17 @@ impl RestartBudget {
         self.window
     }
 
+    /// Whether such a budget can be meant.
+    pub(crate) fn check(&self) -> Result<(), BadSpec> {
+        if self.window.is_zero() {
+            return Err(BadSpec::RestartWindow { window: self.window });
+        }
+        if self.backoff_min > self.backoff_max {
+            return Err(BadSpec::Backoff { min: self.backoff_min, max: self.backoff_max });
+        }
+        Ok(())
+    }
+
     /// The longest wait before the n-th restart in a window, from 1 on.
     pub(crate) fn backoff_before(&self, nth: u32) -> Duration {
         if nth <= 1 {
@@ -120,6 +132,7 @@ pub struct ChildSpec {
     pub(crate) start_timeout: Duration,
     pub(crate) mailbox_capacity: u32,
     pub(crate) keeps_mail: bool,
+    pub(crate) significant: bool,
 }
 
 impl ChildSpec {
@@ -131,6 +144,7 @@ impl ChildSpec {
             start_timeout: limits::START_TIMEOUT,
             mailbox_capacity: limits::MAILBOX_CAPACITY,
             keeps_mail: true,
+            significant: false,
         }
     }
 
@@ -171,7 +185,81 @@ impl ChildSpec {
         self.keeps_mail = keeps;
         self
     }
+
+    /// Whether its end may be that of its [`Supervisor`](crate::Supervisor): when it has ended by
+    /// itself and is not restarted, see [`AutoShutdown`](crate::AutoShutdown). Default: no.
+    #[must_use]
+    pub const fn significant(mut self, significant: bool) -> Self {
+        self.significant = significant;
+        self
+    }
+
+    /// Whether there can be such a child, where significant children mean something or not.
+    pub(crate) fn check(&self, significance: bool) -> Result<(), BadSpec> {
+        if self.start_timeout.is_zero() {
+            return Err(BadSpec::StartTimeout { timeout: self.start_timeout });
+        }
+        match self.significant {
+            true if self.restart == Restart::Permanent => Err(BadSpec::SignificantPermanent),
+            true if !significance => Err(BadSpec::SignificantWithoutAutoShutdown),
+            _ => Ok(()),
+        }
+    }
 }
+
+/// What cannot be meant in the setup of a child or of its supervisor (OTP's `invalid_…` and
+/// `bad_combination`). Whatever else would be wrong cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadSpec {
+    /// Restarts are counted within a window of no length: no number of them would be too many.
+    RestartWindow {
+        /// The window.
+        window: Duration,
+    },
+    /// The shortest wait before a restart is longer than the longest one.
+    Backoff {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// A start that has no time always fails.
+    StartTimeout {
+        /// The time.
+        timeout: Duration,
+    },
+    /// A permanent child is always restarted, so it never ends as a significant one does.
+    SignificantPermanent,
+    /// The supervisor does not end because of its children: it is never shut down by them, or keeps
+    /// no order among them.
+    SignificantWithoutAutoShutdown,
+}
+
+impl fmt::Display for BadSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadSpec::RestartWindow { window } => {
+                write!(f, "expected a restart window longer than 0 s, got {window:?}")
+            }
+            BadSpec::Backoff { min, max } => {
+                write!(f, "expected a shortest backoff up to the longest, {max:?}, got {min:?}")
+            }
+            BadSpec::StartTimeout { timeout } => {
+                write!(f, "expected a start timeout longer than 0 s, got {timeout:?}")
+            }
+            BadSpec::SignificantPermanent => f.write_str(
+                "expected a significant child to be transient or temporary, got permanent",
+            ),
+            BadSpec::SignificantWithoutAutoShutdown => f.write_str(
+                "expected significant children only under a Supervisor with auto_shutdown, got one \
+                 elsewhere",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadSpec {}
 
 impl Default for ChildSpec {
     fn default() -> Self {

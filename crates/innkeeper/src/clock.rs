@@ -64,6 +64,12 @@ pub(crate) fn now() -> Moment {
     Moment(nanos(read().saturating_duration_since(epoch)))
 }
 
+/// How long it is until an instant of tokio's timers.
+#[cfg(not(shuttle))]
+pub(crate) fn until(then: Instant) -> Duration {
+    then.saturating_duration_since(read())
+}
+
 /// An alarm that goes off at `then`. Cancel safe.
 #[cfg(not(shuttle))]
 pub(crate) fn alarm(then: Moment) -> Alarm {

@@ -17,7 +17,7 @@ use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::node::{Node, Notice, Watcher};
 use crate::process::{Message, Process};
 use crate::process_ref::{Port, ProcessRef};
-use crate::seam::{DelayQueue, TimerKey};
+use crate::seam::{DelayQueue, TimerKey, time_left};
 
 /// What a process has at hand while its code runs.
 pub struct Context<P: Process> {
@@ -162,6 +162,13 @@ impl<P: Process> Context<P> {
         };
         let key = extras.queued.remove(timer);
         key.is_some_and(|key| extras.timers.try_remove(&key).is_some())
+    }
+
+    /// How long it is until a timer goes off, for the next time (OTP's `Process.read_timer/1`).
+    /// `None` if it has gone off for the last time, or was cancelled.
+    pub fn remaining(&self, timer: &Timer) -> Option<Duration> {
+        let extras = self.extras.as_ref()?;
+        extras.queued.get(timer).map(|key| time_left(&extras.timers, key))
     }
 
     /// Asks to be told of the end of another process (OTP's `Process.monitor/1`):

@@ -38,7 +38,7 @@ mod wait_for;
 pub use innkeeper_macros::process;
 
 pub use call::{Call, Cast, ReplyTo};
-pub use child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
+pub use child_spec::{BadSpec, ChildSpec, Restart, RestartBudget, Shutdown};
 pub use context::{Context, Timer, TooManyTimers};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorBuilder};
 pub use error::{CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown};
@@ -56,7 +56,10 @@ pub use rate::StartRate;
 pub use registry::slot::{Exit, State};
 pub use registry::{RegisterError, Registry};
 pub use solo::start;
-pub use supervisor::{Names, ShutdownReport, StartChildError, Supervisor, SupervisorBuilder};
+pub use supervisor::{
+    AutoShutdown, ChildCount, DeleteError, Kind, Names, RestartError, ShutdownReport,
+    StartChildError, Strategy, Supervisor, SupervisorBuilder, TreeNode, TreePage,
+};
 pub use target::Target;
 
 /// The first screen of the README, compiled and run.

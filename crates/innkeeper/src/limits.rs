@@ -14,6 +14,9 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `init` may take, unless the child spec says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a supervisor may take to start: each of its children has its own limit.
+pub const TREE_START_TIMEOUT: Duration = Duration::from_secs(86_400);
+
 /// How long a process may take to end after it was told to (OTP's `shutdown`: 5 s for workers).
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,9 @@ pub const PARK_TIME: Duration = Duration::from_secs(60);
 /// Processes that one scope may hold, unless it says otherwise.
 pub const CHILDREN_MAX: usize = 1_000_000;
 
+/// Children that one `Supervisor` may have: they are looked through at every restart.
+pub const SIBLINGS_MAX: usize = 10_000;
+
 /// Events kept for a slow subscriber before it is told that it lagged.
 pub const EVENTS: usize = 1024;
 
@@ -58,6 +64,9 @@ pub const NAMES_REPORTED: usize = 100;
 
 /// Keys returned in one page.
 pub const PAGE_MAX: usize = 10_000;
+
+/// Levels of a supervision tree shown at once.
+pub const TREE_DEPTH_MAX: usize = 32;
 
 /// Characters of a panic message or error kept in an exit reason.
 pub const REASON_CHARS: usize = 512;

@@ -87,6 +87,10 @@ impl Watcher {
         }
     }
 
+    pub(crate) fn is_link(&self) -> bool {
+        matches!(self, Watcher::Link { .. })
+    }
+
     /// Tells it that `ended` is no more.
     pub(crate) fn tell(self, ended: Incarnation, reason: &ExitReason) {
         match self {

@@ -34,6 +34,8 @@ pub struct ProcessInfo {
     pub exits: Vec<Exit>,
     /// Monitors and links on it.
     pub watchers: usize,
+    /// The links among them.
+    pub links: usize,
     /// What it lets others see; see [`Context::expose`](crate::Context::expose).
     pub exposed: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -72,6 +74,9 @@ pub enum What {
         /// The longest wait before the next one.
         within: Duration,
     },
+    /// It ended, by itself or because a sibling did, and is started again with its siblings, as the
+    /// strategy of its supervisor says.
+    Held(ExitReason),
     /// Somebody asked for it with other arguments than it was started with.
     ArgsDiffer,
     /// It used up its restart budget, with this last exit.
@@ -170,7 +175,7 @@ impl Tally {
             What::CastsLost { waiting, begun } => {
                 add(&self.casts_lost, *waiting as u64 + u64::from(*begun));
             }
-            What::Starting { .. } | What::ArgsDiffer => {}
+            What::Starting { .. } | What::Held(_) | What::ArgsDiffer => {}
         }
     }
 

@@ -37,6 +37,9 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
     /// The process has ended for good: forget it. Called before anybody is told.
     fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason);
 
+    /// The process has ended, and waits to be resumed. Called without a lock.
+    fn held(_: &Arc<Cell<Self>>) {}
+
     /// A message was refused because the mailbox is full.
     fn refused(&self) {}
 

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::Duration;
 
 use crate::call::ReplyTo;
 use crate::cell::{self, Cell, MessageOf, Work};
@@ -59,22 +58,33 @@ async fn run<O: Owner>(mut life: Life<O>) {
     let mut again = false;
     loop {
         let reason = incarnate(&life.cell, again).await;
-        let Some(Next::Restart { after }) = end(&life.cell, &reason) else {
-            break;
-        };
-        back_off(&life.cell, after).await;
-        let (next, effects) = life.cell.apply(Event::BackoffOver(Incarnation::next()));
-        if next == Some(Next::Free) {
-            O::released(&life.cell, &reason);
-            life.cell.owner.observe(life.cell.incarnation(), What::Stopped(reason));
+        let mut next = end(&life.cell, &reason);
+        while let Some(Next::Restart { .. } | Next::Hold) = next {
+            if next == Some(Next::Hold) {
+                O::held(&life.cell);
+                poll_fn(|cx| life.cell.poll_held(cx)).await;
+            }
+            back_off(&life.cell).await;
+            next = begin_again(&life.cell, &reason);
         }
-        life.cell.carry_out(effects);
         if next.is_some() {
             break;
         }
         again = true;
     }
     life.over = true;
+}
+
+/// Begins the next incarnation, unless it was held or stopped while it waited.
+fn begin_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
+    let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
+    if next == Some(Next::Free) {
+        // Whatever its last incarnation ended of, it was not this order.
+        O::released(cell, &ExitReason::Shutdown);
+        cell.owner.observe(cell.incarnation(), What::Stopped(reason.clone()));
+    }
+    cell.carry_out(effects);
+    next
 }
 
 /// Reports the end of an incarnation: first its owner forgets it, then everybody is told.
@@ -91,6 +101,9 @@ fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
             let what = What::Restarting { reason: reason.clone(), within: *after };
             cell.owner.observe(incarnation, what);
         }
+        Some(Next::Hold) => {
+            cell.owner.observe(incarnation, What::Held(reason.clone()));
+        }
         None => {}
     }
     watchers.tell(incarnation, reason);
@@ -98,19 +111,18 @@ fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
     next
 }
 
-/// Waits between two incarnations, unless the slot is stopped.
-async fn back_off<O: Owner>(cell: &Cell<O>, longest: Duration) {
-    if longest.is_zero() {
-        return;
-    }
-    let dice = RandomState::new().hash_one(cell.incarnation());
-    let part = 0.5 + (dice % 1024) as f64 / 2048.0;
-    let mut alarm = clock::alarm(clock::now().after(longest.mul_f64(part)));
+/// Waits between two incarnations, unless the slot is stopped or held.
+async fn back_off<O: Owner>(cell: &Cell<O>) {
+    let mut alarm = None;
     poll_fn(|cx| {
-        cell.busy(cx);
-        if cell.is_ordered(cell::STOP | cell::KILL) {
+        let Some(longest) = cell.poll_backoff(cx).filter(|longest| !longest.is_zero()) else {
             return Poll::Ready(());
-        }
+        };
+        let alarm = alarm.get_or_insert_with(|| {
+            let dice = RandomState::new().hash_one(cell.incarnation());
+            let part = 0.5 + (dice % 1024) as f64 / 2048.0;
+            clock::alarm(clock::now().after(longest.mul_f64(part)))
+        });
         alarm.as_mut().poll(cx)
     })
     .await;

@@ -6,7 +6,7 @@
 
 #[cfg(not(shuttle))]
 mod real {
-    pub(crate) use parking_lot::{Mutex, RwLock};
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic;
 
     /// The runtime that a scope's processes run on, whoever asks for them.
@@ -32,6 +32,11 @@ mod real {
     pub(crate) use tokio::task::yield_now;
     pub(crate) use tokio_util::time::DelayQueue;
     pub(crate) use tokio_util::time::delay_queue::Key as TimerKey;
+
+    /// How long it is until a timer goes off that is in the queue.
+    pub(crate) fn time_left<T>(timers: &DelayQueue<T>, key: &TimerKey) -> std::time::Duration {
+        crate::clock::until(timers.deadline(key))
+    }
 }
 
 #[cfg(shuttle)]
@@ -39,7 +44,7 @@ mod real {
     use std::task::{Context, Poll};
     use std::time::Duration;
 
-    pub(crate) use shuttle::sync::atomic;
+    pub(crate) use shuttle::sync::{MutexGuard, atomic};
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
@@ -126,6 +131,11 @@ mod real {
         pub(crate) fn clear(&mut self) {
             self.0.clear();
         }
+    }
+
+    /// Nobody knows.
+    pub(crate) fn time_left<T>(_: &DelayQueue<T>, _: &TimerKey) -> Duration {
+        Duration::ZERO
     }
 
     pub(crate) use shuttle::future::yield_now;

@@ -1,41 +1,91 @@
 //! Supervisors: children started in order, restarted when they crash, ended in reverse order.
 
+pub(crate) mod builder;
 pub(crate) mod child;
 pub(crate) mod closing;
 pub(crate) mod escalation;
+pub(crate) mod group;
 pub(crate) mod intensity;
-mod tree;
+pub(crate) mod line;
+pub(crate) mod look;
+pub(crate) mod refused;
+pub(crate) mod tree;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use crate::cell::{Cell, Stopping};
-use crate::child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
+use crate::child_spec::ChildSpec;
 use crate::clock;
+use crate::dynamic_supervisor::DynamicSupervisor;
 use crate::error::{GetError, StopError};
 use crate::exit::ExitReason;
-use crate::observe::ProcessInfo;
+use crate::observe::{Event, ProcessInfo};
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
-use crate::solo::{self, Solo};
-use crate::supervisor::child::{Child, Parent, ProcessChild};
+use crate::solo::Solo;
+use crate::supervisor::child::{Child, ProcessChild};
 use crate::supervisor::closing::Closing;
-use crate::supervisor::tree::{Group, Tree};
+use crate::supervisor::group::{Group, Make};
+use crate::supervisor::tree::Tree;
 
+pub use builder::SupervisorBuilder;
 pub use closing::{Names, ShutdownReport};
+pub use line::{AutoShutdown, Strategy};
+pub use look::{ChildCount, Kind, TreeNode, TreePage};
+pub use refused::{DeleteError, RestartError, StartChildError};
 
-/// A supervisor (OTP's `Supervisor` with the strategy one_for_one): each of its children is
-/// restarted by itself; too many restarts end the supervisor, and with it all children.
+/// A supervisor (OTP's `Supervisor`): it starts its children in order, restarts them as its
+/// [`Strategy`] says, and ends them in reverse order; too many restarts end it, and with it all of
+/// them.
+///
+/// # Guarantees
+/// In a restart of several children those that have to end do so one by one, the last one first,
+/// each within its own limit; then they begin one by one, the first one first, each once the one
+/// before it is ready. Temporary children end then, and are forgotten. A child that is ended
+/// because of a sibling costs no restart budget. No child outlives its supervisor, unless its code
+/// is stuck; a restart of several children waits for stuck code until it has ended, for nothing is
+/// ever started beside it.
 ///
 /// # Differences from OTP
 /// A child's `init` does not hold up the supervisor: children that are added run theirs side by
-/// side. Children that were added, and not only those it was made with, are started again when the
-/// supervisor itself is restarted. Restarts after the first in a window wait a little, see
-/// [`RestartBudget::backoff`].
+/// side, save that they wait while their siblings are restarted together. Messages that wait for a
+/// child are handled by its next incarnation also when it was ended because of a sibling. Children
+/// that were added, and not only those it was made with, are started again when the supervisor
+/// itself is restarted. One that is added and declines to start is not kept. Restarts after the
+/// first in a window wait a little, see
+/// [`RestartBudget::backoff`](crate::RestartBudget::backoff).
 ///
 /// # Examples
-/// See [`Keyed`](crate::Keyed).
+/// ```
+/// # use innkeeper::{ChildSpec, Context, Message, Process, ReplyTo, StartError};
+/// use innkeeper::{Strategy, Supervisor, TreePage};
+/// # struct Store;
+/// # struct Get;
+/// # impl Message for Get { type Reply = (); }
+/// # impl Process for Store {
+/// #     type Args = ();
+/// #     type Message = Get;
+/// #     async fn init(_: &(), _: &mut Context<Self>) -> Result<Self, StartError> { Ok(Store) }
+/// #     async fn handle(&mut self, _: Get, _: ReplyTo<Get>, _: &mut Context<Self>) {}
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let supervisor = Supervisor::new()
+///     .strategy(Strategy::RestForOne)
+///     .child::<Store>("store", (), ChildSpec::new())
+///     .child::<Store>("cache", (), ChildSpec::new())
+///     .start()
+///     .await?;
+/// let tree = supervisor.tree(&TreePage::default()).await.ok_or("no such place")?;
+/// let ids: Vec<_> = tree.children.iter().map(|child| child.id.as_str()).collect();
+/// assert_eq!(ids, ["store", "cache"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Supervisor {
     group: Arc<Group>,
@@ -43,72 +93,11 @@ pub struct Supervisor {
     root: Option<Arc<Cell<Solo<Tree>>>>,
 }
 
-/// Sets up a supervisor; made by [`Supervisor::new`].
-#[must_use = "a supervisor does nothing until it is started"]
-pub struct SupervisorBuilder {
-    name: String,
-    budget: RestartBudget,
-    children: Vec<Declared>,
-}
-
-/// A child that is made once its supervisor is.
-type Declared = Box<dyn FnOnce(Weak<dyn Parent>) -> Arc<dyn Child> + Send>;
-
-/// Why a child was not started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartChildError {
-    /// A child of that id runs (OTP's `already_started`).
-    AlreadyStarted,
-    /// A child of that id is known, and does not run (OTP's `already_present`).
-    AlreadyPresent,
-    /// As many children run as may.
-    MaxChildren {
-        /// The most there may be.
-        max: usize,
-    },
-    /// The supervisor is ending, or has not started.
-    ShuttingDown,
-    /// It could not be started.
-    Failed(GetError),
-}
-
-impl fmt::Display for StartChildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartChildError::AlreadyStarted => f.write_str("a child of that id runs already"),
-            StartChildError::AlreadyPresent => {
-                f.write_str("a child of that id is known already, though it does not run")
-            }
-            StartChildError::MaxChildren { max } => write!(f, "{max} children run already"),
-            StartChildError::ShuttingDown => f.write_str("the supervisor is not running"),
-            StartChildError::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartChildError {}
-
-fn parent(group: &Arc<Group>) -> Weak<dyn Parent> {
-    let parent: Arc<dyn Parent> = group.clone();
-    Arc::downgrade(&parent)
-}
-
-/// A supervisor is asked to end its children as long as they take; each has its own limit.
-const SPEC: ChildSpec = ChildSpec::new()
-    .restart(Restart::Permanent)
-    .shutdown(Shutdown::Infinity)
-    .start_timeout(Duration::from_secs(86_400));
-
 impl Supervisor {
     /// Sets up a supervisor without children.
     #[allow(clippy::new_ret_no_self)] // The supervisor is made by `start`.
     pub fn new() -> SupervisorBuilder {
-        SupervisorBuilder {
-            name: "supervisor".to_owned(),
-            budget: RestartBudget::default(),
-            children: Vec::new(),
-        }
+        SupervisorBuilder::new()
     }
 
     /// What it is called.
@@ -119,19 +108,22 @@ impl Supervisor {
     /// Adds a child at the end and starts it (OTP's `Supervisor.start_child/2`).
     ///
     /// # Errors
-    /// [`StartChildError`]; a child whose first start fails is not kept.
+    /// [`StartChildError`]; a child whose first start fails is not kept. While siblings are
+    /// restarted together it waits for that, up to [`limits::ASK_TIMEOUT`](crate::limits).
     ///
     /// # Cancel safety
-    /// The start goes on when the future is dropped after its first poll.
+    /// The start goes on when the future is dropped after the child is in.
     pub async fn start_child<P: Process>(
         &self,
         id: &str,
         args: P::Args,
         spec: ChildSpec,
     ) -> Result<ProcessRef<P::Message>, StartChildError> {
-        let child = ProcessChild::<P>::new(id.to_owned(), args, spec, self.parent());
-        self.add(child.clone()).await?;
-        child.process().ok_or(StartChildError::Failed(GetError::ShuttingDown))
+        self.group.check(&spec)?;
+        let child = self.add(id, ProcessChild::<P>::make(id.to_owned(), args, spec)).await?;
+        let child = child.any().downcast::<ProcessChild<P>>().ok();
+        let process = child.and_then(|child| child.process());
+        process.ok_or(StartChildError::Failed(GetError::ShuttingDown))
     }
 
     /// Adds a supervisor as a child.
@@ -142,10 +134,35 @@ impl Supervisor {
         &self,
         builder: SupervisorBuilder,
     ) -> Result<Supervisor, StartChildError> {
-        let group = builder.group(self.group.closing.clone())?;
-        let name = group.name.clone();
-        self.add(ProcessChild::<Tree>::new(name, group.clone(), SPEC, self.parent())).await?;
+        let spec = builder.spec.clone();
+        self.group.check(&spec)?;
+        let group = builder.group(self.closing())?;
+        self.add(&group.name, builder::make(&group, spec)).await?;
         Ok(Supervisor { group, root: None })
+    }
+
+    /// The supervisor that is its child of that id.
+    pub fn supervisor(&self, id: &str) -> Option<Supervisor> {
+        let container = self.group.find(id)?.container()?;
+        Some(Supervisor { group: container.any().downcast().ok()?, root: None })
+    }
+
+    /// The dynamic supervisor that is its child of that id.
+    pub fn dynamic_supervisor(&self, id: &str) -> Option<DynamicSupervisor> {
+        let container = self.group.find(id)?.container()?;
+        Some(DynamicSupervisor { pool: container.any().downcast().ok()? })
+    }
+
+    /// Starts a child again that is known and does not run, at its old place, with its first
+    /// arguments (OTP's `restart_child/2`).
+    ///
+    /// # Errors
+    /// [`RestartError`]; a child that does not start stays known.
+    ///
+    /// # Cancel safety
+    /// As [`start_child`](Self::start_child).
+    pub async fn restart_child(&self, id: &str) -> Result<(), RestartError> {
+        self.group.restart(id).await.map(drop)
     }
 
     /// Ends a child for good, and waits until it has ended (OTP's `terminate_child/2`). It stays
@@ -154,10 +171,54 @@ impl Supervisor {
     /// # Errors
     /// [`StopError::NotFound`]; [`StopError::StillStopping`] if its code is stuck;
     /// [`StopError::Cycle`] for a child that would wait for its own end.
+    ///
+    /// # Cancel safety
+    /// The order stands when the future is dropped after its first poll.
     pub async fn terminate_child(&self, id: &str) -> Result<(), StopError> {
-        let mut children = self.group.children().into_iter();
-        let child = children.find(|child| child.id() == id).ok_or(StopError::NotFound)?;
-        child::terminate(child).await
+        child::terminate(self.group.find(id).ok_or(StopError::NotFound)?).await
+    }
+
+    /// Forgets a child that does not run (OTP's `delete_child/2`).
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    pub fn delete_child(&self, id: &str) -> Result<(), DeleteError> {
+        self.group.delete(id)
+    }
+
+    /// How many children it has (OTP's `count_children/1`).
+    pub fn count_children(&self) -> ChildCount {
+        let mut count = ChildCount::default();
+        for child in self.group.children() {
+            count.add(&*child);
+        }
+        count
+    }
+
+    /// The tree below it, as data: a page of the children of each supervisor, or of one of them.
+    /// `None` if there is nothing at the path of `page`.
+    ///
+    /// # Guarantees
+    /// It asks nobody: no process is in the way, not even one that is stuck in its `init`, and none
+    /// notices. What is seen of one process is of one instant, but not that of all together.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn tree(&self, page: &TreePage) -> Option<TreeNode> {
+        let group = &self.group;
+        let process = group
+            .escalation
+            .process()
+            .map(|process| ProcessInfo { name: group.name.clone(), ..process.info() });
+        let top = look::top(group.name.clone(), &**group, process);
+        look::look(group.clone(), top, page).await
+    }
+
+    /// What happens to its children from now on, by their ids; not to those of the supervisors
+    /// among them, which have their own. Bounded: a subscriber that falls behind is told how many
+    /// it missed.
+    pub fn events(&self) -> broadcast::Receiver<Event<String>> {
+        self.group.events()
     }
 
     /// The children, in the order of their first start, with their ids; without a process those
@@ -165,6 +226,22 @@ impl Supervisor {
     pub fn which_children(&self) -> Vec<(String, Option<ProcessInfo>)> {
         let children = self.group.children();
         children.iter().map(|child| (child.id().to_owned(), child.info())).collect()
+    }
+
+    /// Tells the supervisor to stop, and waits until it and all its children have (OTP's
+    /// `Supervisor.stop/3`). As for any process this is an exit like any other: one that has a
+    /// supervisor is restarted by it, if it is permanent. To end it for good use
+    /// [`shutdown`](Self::shutdown), or [`terminate_child`](Self::terminate_child) of its own
+    /// supervisor.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    ///
+    /// # Cancel safety
+    /// The order stands when the future is dropped after its first poll.
+    pub async fn stop(&self, reason: ExitReason, timeout: Duration) -> Result<(), StopError> {
+        let process = self.group.escalation.process().ok_or(StopError::NotFound)?;
+        process.stop(reason, timeout).await
     }
 
     /// Ends the supervisor, its children before it in reverse order, each within its own limit.
@@ -198,79 +275,27 @@ impl Supervisor {
     }
 
     /// Starts a child that is set up already.
-    pub(crate) async fn add(&self, child: Arc<dyn Child>) -> Result<(), StartChildError> {
-        let (launch, spawner) = self.group.enter(child)?;
-        launch(&spawner).await.map_err(StartChildError::Failed)
+    pub(crate) async fn add(
+        &self,
+        id: &str,
+        make: Make,
+    ) -> Result<Arc<dyn Child>, StartChildError> {
+        self.group.add(id, make).await
     }
 
-    /// What the children of this supervisor call their parent.
-    pub(crate) fn parent(&self) -> Weak<dyn Parent> {
-        parent(&self.group)
+    /// Whether there can be such a child here.
+    pub(crate) fn check(&self, spec: &ChildSpec) -> Result<(), StartChildError> {
+        self.group.check(spec)
+    }
+
+    /// A supervisor that has one itself.
+    pub(crate) fn of(group: Arc<Group>) -> Supervisor {
+        Supervisor { group, root: None }
     }
 
     /// What this supervisor's tree notes about its shutdown.
     pub(crate) fn closing(&self) -> Arc<Closing> {
         self.group.closing.clone()
-    }
-}
-
-impl SupervisorBuilder {
-    /// What it is called: its child id, where it has a supervisor. Default: `supervisor`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// How many restarts its children together may use up before it ends. Default: three in five
-    /// seconds.
-    pub fn restart_budget(mut self, budget: RestartBudget) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// Gives it a child, after those it has. They are started in this order, each once the one
-    /// before it is ready, and ended in reverse.
-    pub fn child<P: Process>(
-        mut self,
-        id: impl Into<String>,
-        args: P::Args,
-        spec: ChildSpec,
-    ) -> Self {
-        let id = id.into();
-        self.children.push(Box::new(|parent| ProcessChild::<P>::new(id, args, spec, parent)));
-        self
-    }
-
-    /// Starts it at the root of a tree of its own, with its children.
-    ///
-    /// # Errors
-    /// [`StartChildError::AlreadyPresent`] if two children have the same id;
-    /// [`StartChildError::Failed`] if a child did not start: those before it were ended again.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped before it is done, what was started is ended again.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub async fn start(self) -> Result<Supervisor, StartChildError> {
-        let group = self.group(Arc::new(Closing::default()))?;
-        let started = solo::launch::<Tree>(group.clone(), SPEC).await;
-        let (root, _) = started.map_err(StartChildError::Failed)?;
-        Ok(Supervisor { group, root: Some(root) })
-    }
-
-    fn group(self, closing: Arc<Closing>) -> Result<Arc<Group>, StartChildError> {
-        let group = Group::new(self.name, self.budget, closing);
-        for child in self.children {
-            group.declare(child(parent(&group)))?;
-        }
-        Ok(group)
-    }
-}
-
-impl fmt::Debug for SupervisorBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SupervisorBuilder").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,7 @@ use innkeeper::testing::{Alive, Census};
 use innkeeper::{
     CallError, ChildSpec, Context, DynamicSupervisor, ExitReason, GetError, Incarnation, Keyed,
     KeyedBuilder, Message, Outcome, Process, ReplyTo, Restart, RestartBudget, Shutdown, StartError,
-    Supervisor,
+    Strategy, Supervisor, What,
 };
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use shuttle::rand::{Rng, thread_rng};
@@ -118,7 +118,10 @@ impl World {
 
     /// The books at the end of every schedule.
     async fn close(&self, inn: &Keyed<u8, Guest>) {
-        inn.stop_all().await;
+        // Where a kill comes near, so does the moment when it is not waited for any more.
+        while inn.stop_all().await > 0 {
+            yield_now().await;
+        }
         assert_eq!((inn.count(), self.census.alive()), (0, 0), "something is left");
         assert!(self.census.most_of_one_key() <= 1, "two of one key");
         // A scope in a world in a scope.
@@ -446,6 +449,54 @@ fn after_a_shutdown_nothing_is_alive_whoever_asked_meanwhile() {
         assert_eq!(late, Err(GetError::ShuttingDown));
         all(tasks).await;
         assert_eq!((inn.count(), jobs.count_children(), world.census.alive()), (0, 0, 0));
+    });
+}
+
+/// P1, P8: a group comes back as a whole, whoever of it crashes or is ended for good meanwhile, and
+/// nobody of it twice.
+#[test]
+fn a_group_that_restarts_comes_back_as_a_whole_and_nobody_of_it_twice() {
+    explore(async || {
+        let world = World::default();
+        let strategy = [Strategy::OneForAll, Strategy::RestForOne][thread_rng().gen_range(0..2)];
+        let budget = RestartBudget::new(1000, FAR).backoff(NEAR, NEAR);
+        let group = Supervisor::new().strategy(strategy).restart_budget(budget).start().await;
+        let group = group.unwrap();
+        let mut guests = Vec::new();
+        for key in 0..3 {
+            let args = (key, world.clone());
+            guests.push(group.start_child::<Guest>(&key.to_string(), args, spec()).await.unwrap());
+        }
+        let mut events = group.events();
+        let (one, other) = (thread_rng().gen_range(0..3_usize), thread_rng().gen_range(0..3_usize));
+        let doomed = thread_rng().gen_bool(0.5).then(|| thread_rng().gen_range(0..3_usize));
+        let mut tasks = Vec::new();
+        for killed in [one, other] {
+            let guest = guests[killed].clone();
+            tasks.push(spawn(async move { guest.kill() }));
+        }
+        if let Some(doomed) = doomed {
+            let group = group.clone();
+            tasks.push(spawn(
+                async move { group.terminate_child(&doomed.to_string()).await.unwrap() },
+            ));
+        }
+        all(tasks).await;
+        let mut back: Vec<_> =
+            [one, other].into_iter().filter(|key| Some(*key) != doomed).collect();
+        while !back.is_empty() {
+            let event = events.recv().await.unwrap();
+            if let What::Ready { again: true, .. } = event.what {
+                back.retain(|key| key.to_string() != event.key);
+            }
+        }
+        // It is added once the others have come back.
+        let args = (9, world.clone());
+        group.start_child::<Guest>("late", args, spec()).await.unwrap();
+        assert_eq!(world.census.alive(), 4 - usize::from(doomed.is_some()));
+        assert!(world.census.most_of_one_key() <= 1, "two of one key");
+        assert!(group.shutdown(FAR).await.stuck.count == 0);
+        assert_eq!(world.census.alive(), 0);
     });
 }
 

@@ -103,11 +103,12 @@ impl<O: Owner> Node for Cell<O> {
         if core.slot.incarnation() != of || core.slot.has_ended() {
             return Err(core.slot.reason_of(of));
         }
-        let watchers = &mut core.extras().watchers;
-        if watchers.len() >= limits::WATCHERS_MAX {
+        let extras = core.extras();
+        if extras.watchers.len() >= limits::WATCHERS_MAX {
             return Err(ExitReason::failed("watched too often"));
         }
-        watchers.insert(watcher.id(), watcher);
+        extras.links += usize::from(watcher.is_link());
+        extras.watchers.insert(watcher.id(), watcher);
         Ok(())
     }
 
@@ -120,6 +121,7 @@ impl<O: Owner> Node for Cell<O> {
             return;
         };
         let taken = extras.watchers.remove(&id);
+        extras.links -= usize::from(taken.as_ref().is_some_and(Watcher::is_link));
         drop(core);
         drop(taken);
     }

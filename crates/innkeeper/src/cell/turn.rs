@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
@@ -87,6 +88,24 @@ impl<O: Owner> Cell<O> {
         let mut core = self.core.lock();
         core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
         core.idle = false;
+    }
+
+    /// Waits, between two incarnations, until its supervisor no longer holds it.
+    pub(crate) fn poll_held(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut core = self.core.lock();
+        if !core.slot.is_held() {
+            return Poll::Ready(());
+        }
+        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        Poll::Pending
+    }
+
+    /// How long the next incarnation is to wait at most; `None` if none is due now: it is held, or
+    /// told to stop.
+    pub(crate) fn poll_backoff(&self, cx: &Context<'_>) -> Option<Duration> {
+        let mut core = self.core.lock();
+        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.slot.backoff()
     }
 
     pub(crate) fn is_ordered(&self, bit: u8) -> bool {

@@ -20,7 +20,8 @@ use crate::rate::StartRate;
 use crate::registry::slot::Policy;
 use crate::registry::table::Table;
 use crate::seam::Mutex;
-use crate::supervisor::child::{ProcessChild, short_name};
+use crate::supervisor::child::{Child, ProcessChild, short_name};
+use crate::supervisor::closing::Container;
 use crate::supervisor::{StartChildError, Supervisor};
 
 /// What happens when a key is asked for with other arguments than its process was started with.
@@ -154,8 +155,13 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     /// restarted, this same scope opens again, empty.
     ///
     /// # Errors
-    /// [`StartChildError`] if the supervisor has a child of that name, or is ending.
+    /// [`StartChildError`] if the supervisor has a child of that name, or is ending, or if there
+    /// can be no such scope.
     pub async fn start(self, supervisor: &Supervisor) -> Result<Keyed<K, P>, StartChildError> {
+        self.spec.check(false)?;
+        for budget in [Some(&self.budget), self.group_budget.as_ref()].into_iter().flatten() {
+            budget.check()?;
+        }
         let table = Arc::new(Table::new());
         // Closed until the supervisor starts it.
         table.close();
@@ -180,9 +186,14 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             table: Arc::downgrade(&table),
         });
         let scope = Scope::new(table, shared);
-        let (name, parent) = (scope.shared.name.clone(), supervisor.parent());
-        let child = ProcessChild::<Keeper<K, P>>::new(name, scope.clone(), sweep::SPEC, parent);
-        supervisor.add(child).await?;
+        let (name, args) = (scope.shared.name.clone(), scope.clone());
+        let id = name.clone();
+        let container: Arc<dyn Container> = scope.clone();
+        let make = move |parent| -> Arc<dyn Child> {
+            let child = ProcessChild::<Keeper<K, P>>::new(id, args, sweep::SPEC, parent);
+            Arc::new(child.of(container))
+        };
+        supervisor.add(&name, Box::new(make)).await?;
         Ok(Keyed { scope })
     }
 }

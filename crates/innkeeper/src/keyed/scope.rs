@@ -1,5 +1,6 @@
 //! What all keys of one scope share, and how one key's cell is found or made.
 
+use std::any::Any;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock, Weak};
@@ -26,8 +27,10 @@ use crate::registry::slot::{Policy, Ruling};
 use crate::registry::table::{Entered, Refused, Row, Table};
 use crate::runner;
 use crate::seam::{Mutex, Spawner, yield_now};
+use crate::supervisor::child::{Child, Pending};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::intensity::Intensity;
+use crate::supervisor::look::Kind;
 use crate::wait_for;
 
 pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
@@ -281,6 +284,27 @@ impl<K: Key, P: Process> Container for Scope<K, P> {
                 names.add(|| cell.owner.name());
             }
         }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Keyed
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// None: keys have pages of their own.
+    fn page(self: Arc<Self>, _: u64, _: usize) -> Pending<(Vec<Arc<dyn Child>>, bool)> {
+        Box::pin(std::future::ready((Vec::new(), false)))
+    }
+
+    fn child(&self, _: u64) -> Option<Arc<dyn Child>> {
+        None
+    }
+
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

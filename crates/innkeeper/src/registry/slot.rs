@@ -7,22 +7,23 @@
 //! # Why at most one incarnation is alive
 //! 1. An incarnation begins only in [`Slot::begin`] (a fresh slot, `Starting`) and on
 //!    [`Event::BackoffOver`] (`Backoff` -> `Starting`).
-//! 2. `Backoff` is entered only on [`Event::Ended`], which the runner reports after the state of
-//!    the incarnation was dropped and every task of its context has ended.
-//! 3. A slot is `Free` or `Parked` only after [`Event::Ended`] too, or from `Backoff` and `Parked`,
-//!    where nothing is alive; and the table puts a fresh slot only where there is none or a free
-//!    one.
+//! 2. `Backoff` and `Held` are entered only on [`Event::Ended`], which the runner reports after the
+//!    state of the incarnation was dropped and every task of its context has ended, or from each
+//!    other.
+//! 3. A slot is `Free` or `Parked` only after [`Event::Ended`] too, or from `Backoff`, `Held` and
+//!    `Parked`, where nothing is alive; and the table puts a fresh slot only where there is none or
+//!    a free one.
 //!
 //! Hence between the first instruction of one incarnation's `init` and the next one's lies the end
 //! of the first.
 //!
 //! ```text
 //!             Ready            Exited, Stop, Idle              Ended
-//!  Starting ---------> Live -----------------------> Ending ---------> Free | Parked | Backoff
-//!     |  InitFailed, Declined, StartDeadline, Stop     ^  ^                              |
-//!     +------------------------------------------------+  +-- Stop --------------- Backoff
-//!     ^                                                                                  |
-//!     +------------------------------- BackoffOver --------------------------------------+
+//!  Starting ---------> Live -----------------------> Ending --> Free | Parked | Held | Backoff
+//!     |  InitFailed, Declined, StartDeadline, Stop     ^  ^                    Resume |  ^ Hold
+//!     +------------------------------------------------+  +-- Stop -- Held, Backoff <-+--+  |
+//!     ^                                                                                     |
+//!     +------------------------------- BackoffOver --------------------------------- Backoff
 //! ```
 
 mod step;
@@ -46,6 +47,7 @@ pub use step::{Exit, State};
 enum Then {
     Free,
     Restart,
+    Hold,
     Park,
 }
 
@@ -60,6 +62,8 @@ enum Phase {
     Ending(Then),
     /// Nothing is alive; the next incarnation is due.
     Backoff,
+    /// Nothing is alive; the next incarnation is due once the supervisor says so.
+    Held,
     /// Nothing is alive and nothing is due, for the park time of the history.
     Parked,
     /// Nothing is alive and the slot is of no more use.
@@ -111,9 +115,10 @@ impl Slot {
         match self.phase {
             Phase::Starting { again: false } => Some(State::Starting),
             Phase::Live => Some(State::Live),
-            Phase::Starting { again: true } | Phase::Ending(Then::Restart) | Phase::Backoff => {
-                Some(State::Restarting)
-            }
+            Phase::Starting { again: true }
+            | Phase::Ending(Then::Restart | Then::Hold)
+            | Phase::Backoff
+            | Phase::Held => Some(State::Restarting),
             Phase::Ending(Then::Free | Then::Park) => Some(State::Stopping),
             Phase::Parked => Some(State::Parked),
             Phase::Free => None,
@@ -142,7 +147,18 @@ impl Slot {
 
     /// Whether nothing of the present incarnation is left.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.phase, Phase::Backoff | Phase::Parked | Phase::Free)
+        matches!(self.phase, Phase::Backoff | Phase::Held | Phase::Parked | Phase::Free)
+    }
+
+    /// Whether its supervisor has the next incarnation wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.phase == Phase::Held
+    }
+
+    /// The longest wait before the next incarnation, where one is due.
+    pub(crate) fn backoff(&self) -> Option<Duration> {
+        let history = self.history.as_ref().filter(|_| self.phase == Phase::Backoff);
+        history.map(|history| history.backoff)
     }
 
     /// Why an incarnation that is no more has ended, if that is remembered.
@@ -168,14 +184,21 @@ impl Slot {
     pub(crate) fn takes_mail_by_key(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Starting { .. } | Phase::Live | Phase::Backoff | Phase::Ending(Then::Restart)
+            Phase::Starting { .. }
+                | Phase::Live
+                | Phase::Backoff
+                | Phase::Held
+                | Phase::Ending(Then::Restart | Then::Hold)
         )
     }
 
     pub(crate) fn ask(&self, now: Moment) -> Ask {
         match self.phase {
             Phase::Live => Ask::Found(self.incarnation),
-            Phase::Starting { .. } | Phase::Backoff | Phase::Ending(Then::Restart) => Ask::Wait,
+            Phase::Starting { .. }
+            | Phase::Backoff
+            | Phase::Held
+            | Phase::Ending(Then::Restart | Then::Hold) => Ask::Wait,
             Phase::Ending(Then::Free | Then::Park) => Ask::WaitForEnd,
             Phase::Parked if now < self.parked_until() => Ask::Parked(self.last_reason()),
             Phase::Parked | Phase::Free => Ask::Vacant,
@@ -195,6 +218,8 @@ impl Slot {
             Event::Exited(reason, ruling) => self.exited(reason, ruling, now),
             Event::Idle => self.idle(now),
             Event::Stop { reason, shutdown } => self.stop(reason, shutdown, now),
+            Event::Hold { reason, shutdown } => self.hold(reason, shutdown, now),
+            Event::Resume { after } => self.resume(after, now),
             Event::Ended => self.ended(now),
             Event::BackoffOver(incarnation) => self.backoff_over(incarnation, now),
         }
@@ -254,18 +279,13 @@ impl Slot {
 
     fn stop(&mut self, reason: ExitReason, shutdown: Shutdown, now: Moment) -> Step {
         let brutal = shutdown == Shutdown::BrutalKill;
-        let signal = match self.phase {
-            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
-            // Save where the spec says that the process is never killed: a supervisor has children.
-            Phase::Starting { .. } if shutdown != Shutdown::Infinity => Signal::Kill(reason),
-            _ if brutal => Signal::Kill(ExitReason::Killed),
-            _ => Signal::Stop(reason),
-        };
+        let signal = self.order(reason, shutdown);
         match self.phase {
             Phase::Starting { .. }
             | Phase::Live
             | Phase::Backoff
-            | Phase::Ending(Then::Restart | Then::Park) => {
+            | Phase::Held
+            | Phase::Ending(Then::Restart | Then::Hold | Then::Park) => {
                 Step { signal: Some(signal), ..self.end(Then::Free, now) }
             }
             Phase::Ending(Then::Free) if brutal => Step { signal: Some(signal), ..Step::default() },
@@ -275,6 +295,47 @@ impl Slot {
                 Step { next: Some(Next::Free), ..Step::default() }
             }
         }
+    }
+
+    /// What a process that somebody wants gone is told.
+    fn order(&self, reason: ExitReason, shutdown: Shutdown) -> Signal {
+        match self.phase {
+            // An init is torn down, not waited for: it may hang, and nothing depends on it yet.
+            // Save where the spec says that the process is never killed: a supervisor has children.
+            Phase::Starting { .. } if shutdown != Shutdown::Infinity => Signal::Kill(reason),
+            _ if shutdown == Shutdown::BrutalKill => Signal::Kill(ExitReason::Killed),
+            _ => Signal::Stop(reason),
+        }
+    }
+
+    fn hold(&mut self, reason: ExitReason, shutdown: Shutdown, now: Moment) -> Step {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Live => {
+                let signal = Some(self.order(reason.clone(), shutdown));
+                self.note_exit(reason);
+                self.history().restarts += 1;
+                Step { signal, ..self.end(Then::Hold, now) }
+            }
+            Phase::Ending(Then::Restart) => self.end(Then::Hold, now),
+            Phase::Backoff => {
+                self.enter(Phase::Held, now);
+                Step { signal: Some(Signal::Look), ..Step::default() }
+            }
+            // It is held already, or nothing is to follow.
+            Phase::Ending(Then::Free | Then::Hold | Then::Park)
+            | Phase::Held
+            | Phase::Parked
+            | Phase::Free => Step::default(),
+        }
+    }
+
+    fn resume(&mut self, after: Duration, now: Moment) -> Step {
+        let Phase::Held = self.phase else {
+            return Step::default();
+        };
+        self.history().backoff = after;
+        self.enter(Phase::Backoff, now);
+        Step { signal: Some(Signal::Look), ..Step::default() }
     }
 
     fn ended(&mut self, now: Moment) -> Step {
@@ -293,6 +354,10 @@ impl Slot {
                 let after = self.history().backoff;
                 Step { next: Some(Next::Restart { after }), ..Step::default() }
             }
+            Then::Hold => {
+                self.enter(Phase::Held, now);
+                Step { next: Some(Next::Hold), ..Step::default() }
+            }
             Then::Park => {
                 self.enter(Phase::Parked, now);
                 let settle = Some(Outcome::Parked(self.last_reason()));
@@ -309,6 +374,7 @@ impl Slot {
                 self.enter(Phase::Starting { again: true }, now);
                 Step::default()
             }
+            Phase::Held => Step { next: Some(Next::Hold), ..Step::default() },
             // It was stopped while it waited: nothing is alive, so this is the end.
             Phase::Ending(_) => self.ended(now),
             Phase::Starting { .. } | Phase::Live | Phase::Parked | Phase::Free => Step::default(),
@@ -337,18 +403,23 @@ impl Slot {
                 self.history().backoff = after;
                 Then::Restart
             }
+            Ruling::Hold => Then::Hold,
             Ruling::Own { policy, group } => self.rule(&reason, policy, group, now),
         };
         if then != Then::Free {
-            let exit = Exit { incarnation: self.incarnation, reason };
-            let history = self.history();
-            history.restarts += u64::from(then == Then::Restart);
-            if history.exits.len() == limits::EXITS_REMEMBERED {
-                history.exits.pop_front();
-            }
-            history.exits.push_back(exit);
+            self.note_exit(reason);
+            self.history().restarts += u64::from(then != Then::Park);
         }
         then
+    }
+
+    fn note_exit(&mut self, reason: ExitReason) {
+        let exit = Exit { incarnation: self.incarnation, reason };
+        let exits = &mut self.history().exits;
+        if exits.len() == limits::EXITS_REMEMBERED {
+            exits.pop_front();
+        }
+        exits.push_back(exit);
     }
 
     fn rule(&mut self, reason: &ExitReason, policy: &Policy, group: bool, now: Moment) -> Then {
@@ -372,7 +443,7 @@ impl Slot {
     fn end(&mut self, then: Then, now: Moment) -> Step {
         self.enter(Phase::Ending(then), now);
         let hand_back = match then {
-            Then::Restart => (!self.keeps_mail).then_some(NotDelivered::Ended),
+            Then::Restart | Then::Hold => (!self.keeps_mail).then_some(NotDelivered::Ended),
             Then::Park => Some(Outcome::Parked(self.last_reason()).undelivered()),
             Then::Free => {
                 let outcome = self.history.as_ref().and_then(|history| history.outcome.clone());

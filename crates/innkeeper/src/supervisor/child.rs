@@ -1,8 +1,10 @@
 //! One child of a supervisor: how it is started, what follows its exit, how it is ended.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, Restart, Shutdown};
@@ -19,6 +21,8 @@ use crate::process_ref::ProcessRef;
 use crate::registry::slot::{self, Ruling};
 use crate::runner;
 use crate::seam::{Mutex, Spawner};
+use crate::supervisor::closing::Container;
+use crate::supervisor::group::Make;
 use crate::wait_for;
 
 /// A future of a child, whatever its type.
@@ -29,12 +33,18 @@ pub(crate) type Launch = Box<dyn FnOnce(&Spawner) -> Pending<Result<(), GetError
 
 /// What a child needs of its supervisor.
 pub(crate) trait Parent: Send + Sync {
-    /// What follows the exit of a child that is to be restarted: a restart, unless there were too
-    /// many.
-    fn ruling(&self, child: &str, reason: &ExitReason) -> Ruling<'static>;
+    /// What follows the exit of a child: what its restart rule says, unless there were too many
+    /// restarts.
+    fn ruling(&self, child: &dyn Child, reason: &ExitReason) -> Ruling<'static>;
+
+    /// A child has ended, and waits until it is resumed.
+    fn held(&self, _: &dyn Child) {}
 
     /// A child has ended for good; `forget` if it is not to be started again by its id.
     fn ended(&self, child: Arc<dyn Child>, reason: &ExitReason, forget: bool);
+
+    /// Something happened to a child.
+    fn observe(&self, child: &dyn Child, incarnation: Incarnation, what: What);
 }
 
 /// A child, without the type of its process.
@@ -44,14 +54,31 @@ pub(crate) trait Child: Send + Sync {
 
     fn id(&self) -> &str;
 
+    fn spec(&self) -> &ChildSpec;
+
+    /// Whoever has children of its own in this one.
+    fn container(&self) -> Option<Arc<dyn Container>>;
+
+    /// Keeps it by its id whatever becomes of its first start.
+    fn keep(&self);
+
     /// Makes its process, which does not run yet. From now on a stop finds it.
     fn prepare(self: Arc<Self>) -> Launch;
 
     /// Tells it to end for good; what is returned waits until it has ended or is past helping.
     fn stop(&self) -> Pending<()>;
 
+    /// Tells it to end, and to wait then until it is resumed. `false` if it has no process.
+    fn hold(&self) -> bool;
+
+    /// Lets it begin again `after` that time at most.
+    fn resume(&self, after: Duration);
+
     /// Its process, for who waits for it.
     fn node(&self) -> Option<Arc<dyn Node>>;
+
+    /// Itself, for who knows its type.
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// `None` before its first start and after its last end.
     fn info(&self) -> Option<ProcessInfo>;
@@ -67,7 +94,9 @@ pub(crate) struct ProcessChild<P: Process> {
     parent: Weak<dyn Parent>,
     /// There from its start to its last end, which breaks the cycle of the two.
     cell: Mutex<Option<Arc<Cell<Supervised<P>>>>>,
-    was_ready: AtomicBool,
+    /// Kept by its id when it has ended: it was declared, or was ready once.
+    kept: AtomicBool,
+    container: Option<Weak<dyn Container>>,
 }
 
 /// The owner of a supervised process.
@@ -80,12 +109,23 @@ impl<P: Process> ProcessChild<P> {
         args: P::Args,
         spec: ChildSpec,
         parent: Weak<dyn Parent>,
-    ) -> Arc<Self> {
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = if id.is_empty() { format!("{}#{number}", short_name::<P>()) } else { id };
-        let (cell, was_ready) = (Mutex::new(None), AtomicBool::new(false));
-        Arc::new(ProcessChild { number, id, args, spec, parent, cell, was_ready })
+        let (cell, kept) = (Mutex::new(None), AtomicBool::new(false));
+        ProcessChild { number, id, args, spec, parent, cell, kept, container: None }
+    }
+
+    /// How such a child is made, once its parent is known.
+    pub(crate) fn make(id: String, args: P::Args, spec: ChildSpec) -> Make {
+        Box::new(move |parent| Arc::new(ProcessChild::<P>::new(id, args, spec, parent)))
+    }
+
+    /// The child that is the process of somebody who has children.
+    pub(crate) fn of(mut self, container: Arc<dyn Container>) -> Self {
+        self.container = Some(Arc::downgrade(&container));
+        self
     }
 
     /// The address of its live incarnation.
@@ -103,6 +143,18 @@ impl<P: Process> Child for ProcessChild<P> {
 
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn spec(&self) -> &ChildSpec {
+        &self.spec
+    }
+
+    fn container(&self) -> Option<Arc<dyn Container>> {
+        self.container.as_ref().and_then(Weak::upgrade)
+    }
+
+    fn keep(&self) {
+        self.kept.store(true, Ordering::Release);
     }
 
     fn prepare(self: Arc<Self>) -> Launch {
@@ -139,9 +191,28 @@ impl<P: Process> Child for ProcessChild<P> {
         })
     }
 
+    fn hold(&self) -> bool {
+        let cell = self.cell.lock().clone();
+        if let Some(cell) = &cell {
+            cell.hold(ExitReason::Shutdown);
+        }
+        cell.is_some()
+    }
+
+    fn resume(&self, after: Duration) {
+        let cell = self.cell.lock().clone();
+        if let Some(cell) = cell {
+            cell.resume(after);
+        }
+    }
+
     fn node(&self) -> Option<Arc<dyn Node>> {
         let cell = self.cell.lock().clone()?;
         Some(cell)
+    }
+
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 
     fn info(&self) -> Option<ProcessInfo> {
@@ -222,11 +293,14 @@ impl<P: Process> Owner for Supervised<P> {
     }
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
-        match self.0.parent.upgrade() {
-            Some(parent) if self.0.spec.restart.follows(reason) => {
-                parent.ruling(&self.0.id, reason)
-            }
-            Some(_) | None => Ruling::Free,
+        let parent = self.0.parent.upgrade();
+        parent.map_or(Ruling::Free, |parent| parent.ruling(&*self.0, reason))
+    }
+
+    fn held(cell: &Arc<Cell<Self>>) {
+        let child = &cell.owner.0;
+        if let Some(parent) = child.parent.upgrade() {
+            parent.held(&**child);
         }
     }
 
@@ -234,7 +308,7 @@ impl<P: Process> Owner for Supervised<P> {
         let child = &cell.owner.0;
         child.cell.lock().take_if(|current| Arc::ptr_eq(current, cell));
         let forget =
-            child.spec.restart == Restart::Temporary || !child.was_ready.load(Ordering::Acquire);
+            child.spec.restart == Restart::Temporary || !child.kept.load(Ordering::Acquire);
         if let Some(parent) = child.parent.upgrade() {
             parent.ended(child.clone(), reason, forget);
         }
@@ -242,8 +316,8 @@ impl<P: Process> Owner for Supervised<P> {
 
     fn observe(&self, incarnation: Incarnation, what: What) {
         let id = &self.0.id;
-        match what {
-            What::Ready { .. } => self.0.was_ready.store(true, Ordering::Release),
+        match &what {
+            What::Ready { .. } => self.0.keep(),
             What::Restarting { reason, .. } => {
                 tracing::warn!(id, %incarnation, %reason, "child ended, restarting");
             }
@@ -254,6 +328,9 @@ impl<P: Process> Owner for Supervised<P> {
                 tracing::warn!(id, %incarnation, waiting, begun, "casts lost");
             }
             _ => {}
+        }
+        if let Some(parent) = self.0.parent.upgrade() {
+            parent.observe(&*self.0, incarnation, what);
         }
     }
 }

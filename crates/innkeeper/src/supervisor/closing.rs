@@ -1,10 +1,13 @@
 //! What a shutdown of a whole tree leaves to report: who had to be killed, and who is still there.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::limits;
 use crate::seam::Mutex;
+use crate::supervisor::child::{Child, Pending};
+use crate::supervisor::look::Kind;
 
 /// How a shutdown went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,21 @@ impl fmt::Display for Names {
 /// Something with children, that can say which of them have not ended.
 pub(crate) trait Container: Send + Sync {
     fn survivors(&self, names: &mut Names);
+
+    /// What has the children.
+    fn kind(&self) -> Kind;
+
+    /// How many there are, in whatever state.
+    fn len(&self) -> usize;
+
+    /// The first children after a place, in the order of their start, and whether there are more.
+    fn page(self: Arc<Self>, after: u64, limit: usize) -> Pending<(Vec<Arc<dyn Child>>, bool)>;
+
+    /// The child at a place.
+    fn child(&self, at: u64) -> Option<Arc<dyn Child>>;
+
+    /// Itself, for who knows its type.
+    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// What one whole tree notes about its shutdown.

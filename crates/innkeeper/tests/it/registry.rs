@@ -17,7 +17,7 @@ async fn end(script: &ProcessRef<Order>) {
     soon(script.ended()).await;
 }
 
-/// REG-03, REG-21, REG-60
+/// GS-03, GS-12, REG-03, REG-21, REG-60
 #[tokio::test(start_paused = true)]
 async fn a_registered_process_is_found_by_its_name_with_its_value() {
     let names = Names::new();

@@ -45,7 +45,7 @@ async fn a_stop_returns_when_the_incarnation_has_ended_and_the_key_is_free() {
     assert!(rooms.get_or_start(&key).await.unwrap().is_started());
 }
 
-/// P7
+/// GS-13, P7
 #[tokio::test(start_paused = true)]
 async fn a_stop_says_where_there_is_nothing_to_stop() {
     let house = House::new();

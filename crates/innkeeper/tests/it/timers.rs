@@ -296,3 +296,26 @@ async fn the_epoch_of_a_process_on_one_node_is_zero() {
     with_ctx(&script, move |ctx| epoch.store(ctx.epoch(), Ordering::SeqCst)).await;
     eventually(|| seen.load(Ordering::SeqCst) == 0).await;
 }
+
+/// PR-04: how long a timer still has, as long as it is to go off.
+#[tokio::test(start_paused = true)]
+async fn the_time_a_timer_still_has_can_be_read() {
+    let log = Log::new();
+    let script = script(&log).await;
+    tell(&script, |_, ctx| {
+        Box::pin(async move {
+            let once = ctx.send_after(secs(10), Order::Beat(1)).unwrap();
+            let other = ctx.send_after(secs(10), Order::Beat(2)).unwrap();
+            let each = ctx.send_interval(secs(4), || Order::Beat(3)).unwrap();
+            tokio::time::sleep(secs(3)).await;
+            let left =
+                |ctx: &Context<Script>, timer| ctx.remaining(timer).map(|left| left.as_secs());
+            assert_eq!((left(ctx, &once), left(ctx, &each)), (Some(7), Some(1)));
+            assert!(ctx.cancel(&other));
+            assert_eq!(left(ctx, &other), None);
+        })
+    })
+    .await;
+    tokio::time::sleep(secs(100)).await;
+    assert!(script.is_alive());
+}

@@ -343,7 +343,7 @@ async fn any_number_may_wait_for_an_end() {
     assert_eq!(script.ended().await, ExitReason::NoProcess);
 }
 
-/// What a process lets others see is there without a message, and ends with it.
+/// PR-06: what a process lets others see is there without a message, and ends with it.
 #[tokio::test(start_paused = true)]
 async fn what_a_process_exposes_is_seen_without_asking_it() {
     use std::sync::Arc;

@@ -38,8 +38,9 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Files that decide who owns what, and do nothing else.
-const DECISIONS: [&str; 10] = [
+const DECISIONS: [&str; 11] = [
     "registry/slot.rs",
+    "supervisor/line.rs",
     "src/ownership.rs",
     "ownership/link.rs",
     "ownership/peers.rs",

@@ -1,4 +1,5 @@
-//! The tables of docs/SEMANTICS.md: which tests show which promise, and which known hole is closed.
+//! The tables of docs/SEMANTICS.md: which tests show which promise, which known hole is closed, and
+//! which behaviour of OTP is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,18 @@ const NONE: &str = "none: ";
 /// What stands in the cell of a promise that is not kept yet.
 const NOT_YET: &str = "cluster: not yet";
 
+/// The lines of OTP's own suites that have to have a row. Those between them are of the BEAM alone.
+const CONFORMANCE: [(&str, &[u8]); 5] = [
+    ("SUP", &[1, 3, 4, 6, 7, 9]),
+    ("DS", &DYNAMIC),
+    ("PS", &[1, 3, 4, 6, 7, 9, 10, 12]),
+    ("GS", &[1, 3, 4, 6, 7, 9, 10, 12, 13]),
+    ("PR", &[1, 3, 4, 6]),
+];
+
+const DYNAMIC: [u8; 24] =
+    [1, 3, 4, 6, 7, 10, 12, 13, 15, 16, 18, 21, 22, 24, 25, 27, 28, 40, 42, 43, 45, 46, 51, 52];
+
 /// The row of one promise or hole.
 struct Row {
     line: usize,
@@ -23,8 +36,14 @@ struct Row {
 }
 
 /// What is wrong with the tables, given the tests that there are.
-pub(crate) fn findings(text: &str, tests: &BTreeSet<String>) -> Vec<Finding> {
+pub(crate) fn findings(text: &str, tests: &BTreeSet<String>, comments: &str) -> Vec<Finding> {
     let (rows, mut findings) = rows(text);
+    for (id, row) in conformance().filter_map(|id| rows.get_key_value(&id)) {
+        if !row.tests.is_empty() && !comments.contains(id.as_str()) {
+            let what = format!("no test of {id} says so; put it into its doc comment");
+            findings.push(Finding::new(row.line, what));
+        }
+    }
     for row in rows.values() {
         for test in row.tests.iter().filter(|test| !tests.contains(*test)) {
             let what = format!("there is no test `{test}`; name one that there is");
@@ -44,7 +63,7 @@ pub(crate) fn findings(text: &str, tests: &BTreeSet<String>) -> Vec<Finding> {
         let what = format!("{} have no test; {WITHOUT_TEST_MAX} may", without.join(", "));
         findings.push(Finding::new(1, what));
     }
-    for (id, row) in rows.iter().filter(|(id, _)| id.starts_with('P')) {
+    for (id, row) in rows.iter().filter(|(id, _)| is_promise(id)) {
         if row.tests.is_empty() || row.reason.is_some() {
             findings.push(Finding::new(row.line, format!("{id} is owed a test")));
         }
@@ -57,11 +76,24 @@ fn ids() -> impl Iterator<Item = String> {
     let promises = (1..=16).map(|n| format!("P{n}")).chain((1..=9).map(|n| format!("C{n}")));
     let v1 = (1..=21).map(|n| format!("V1-{n:02}"));
     let v2 = (1..=23).map(|n| format!("V2-{n:02}"));
-    promises.chain(v1).chain(v2).chain((1..=10).map(|n| format!("G-{n:02}")))
+    let holes = v1.chain(v2).chain((1..=10).map(|n| format!("G-{n:02}")));
+    promises.chain(holes).chain(conformance())
+}
+
+fn conformance() -> impl Iterator<Item = String> {
+    let group = |(group, numbers): (&'static str, &'static [u8])| {
+        numbers.iter().map(move |number| format!("{group}-{number:02}"))
+    };
+    CONFORMANCE.into_iter().flat_map(group)
 }
 
 fn is_hole(id: &str) -> bool {
-    id.starts_with('V') || id.starts_with('G')
+    id.starts_with('V') || id.starts_with("G-")
+}
+
+/// Of one node; those of a cluster may wait.
+fn is_promise(id: &str) -> bool {
+    id.strip_prefix('P').is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
 /// Every row of a table whose last column is one of tests, by its first column.
@@ -100,6 +132,7 @@ mod tests {
         let row = |id: String| match id.as_str() {
             "C1" => "| C1 | same code | cluster: not yet |\n".to_owned(),
             "G-10" => "| G-10 | global names | none: needs a cluster |\n".to_owned(),
+            "DS-45" => "| DS-45 | what no test says it shows | none: hard |\n".to_owned(),
             _ => format!("| {id} | what it is | `a_test`, `another` |\n"),
         };
         let other = "| word | what |\n| --- | --- |\n| key | a name |\n";
@@ -109,7 +142,8 @@ mod tests {
 
     fn check(text: &str) -> Vec<String> {
         let tests = ["a_test", "another"].map(str::to_owned).into();
-        findings(text, &tests).into_iter().map(|found| found.what).collect()
+        let comments = conformance().collect::<Vec<_>>().join(", ").replace("DS-45, ", "");
+        findings(text, &tests, &comments).into_iter().map(|found| found.what).collect()
     }
 
     #[test]
@@ -122,6 +156,14 @@ mod tests {
         let text = whole().replace("| P3 | what it is | `a_test`", "| P3 | what it is | `gone`");
         assert_eq!(check(&text), ["there is no test `gone`; name one that there is"]);
     }
+
+    #[test]
+    fn a_line_of_otp_whose_test_does_not_carry_it_is_found() {
+        let text = whole().replace("| DS-45 | what no test says it shows | none: hard |", ROW);
+        assert_eq!(check(&text), ["no test of DS-45 says so; put it into its doc comment"]);
+    }
+
+    const ROW: &str = "| DS-45 | what no test says it shows | `a_test` |";
 
     #[test]
     fn a_missing_row_and_a_second_one_are_found() {

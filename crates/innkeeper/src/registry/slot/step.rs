@@ -54,6 +54,10 @@ pub(crate) enum Event<'a> {
     Idle,
     /// Somebody wants it gone; how is for its child spec to say.
     Stop { reason: ExitReason, shutdown: Shutdown },
+    /// Its supervisor wants it to end, and to begin anew once it is resumed.
+    Hold { reason: ExitReason, shutdown: Shutdown },
+    /// Its supervisor lets a process that was held begin anew.
+    Resume { after: Duration },
     /// The state is dropped and every task of the incarnation has ended.
     Ended,
     /// The wait before this next incarnation is over.
@@ -67,6 +71,8 @@ pub(crate) enum Ruling<'a> {
     Own { policy: &'a Policy, group: bool },
     /// A supervisor has ruled that it is restarted.
     Restart { after: Duration },
+    /// A supervisor has ruled that it is restarted, with others, when it is resumed.
+    Hold,
     /// A supervisor has ruled that it is not restarted.
     Free,
 }
@@ -86,6 +92,8 @@ pub(crate) enum Signal {
     Stop(ExitReason),
     /// End at the next await point, without `terminate`.
     Kill(ExitReason),
+    /// Look at the slot again: what it waits for between two incarnations has changed.
+    Look,
 }
 
 /// What the runner does after an end.
@@ -93,6 +101,8 @@ pub(crate) enum Signal {
 pub(crate) enum Next {
     /// Wait for up to `after`, then begin the next incarnation.
     Restart { after: Duration },
+    /// Report that it is held; then wait until it no longer is.
+    Hold,
     /// Leave the slot in the table; nothing runs.
     Park,
     /// Take the slot out of the table.

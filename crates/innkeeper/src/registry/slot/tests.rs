@@ -1,5 +1,6 @@
 //! The slot as data: state and event in, new state and commands out.
 
+mod held;
 mod histories;
 
 use super::*;
@@ -60,6 +61,11 @@ fn restart() -> Ruling<'static> {
 fn stop(brutal: bool) -> Event<'static> {
     let shutdown = if brutal { Shutdown::BrutalKill } else { Shutdown::Timeout(PARK) };
     Event::Stop { reason: ExitReason::Shutdown, shutdown }
+}
+
+fn hold(brutal: bool) -> Event<'static> {
+    let shutdown = if brutal { Shutdown::BrutalKill } else { Shutdown::Timeout(PARK) };
+    Event::Hold { reason: ExitReason::Shutdown, shutdown }
 }
 
 /// A slot at that place since second 10; its incarnation is 1, or 2 after a restart.

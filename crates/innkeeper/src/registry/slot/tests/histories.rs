@@ -14,6 +14,12 @@ enum Move {
     },
     /// Whoever notices first that the start is late.
     Late,
+    /// A supervisor ends it with its siblings.
+    Hold {
+        brutal: bool,
+    },
+    /// A supervisor lets it begin again.
+    Resume,
     Ask,
     Send,
     Wait(u8),
@@ -24,6 +30,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         12 => any::<u8>().prop_map(Move::Runner),
         1 => any::<bool>().prop_map(|brutal| Move::Stop { brutal }),
         1 => Just(Move::Late),
+        2 => any::<bool>().prop_map(|brutal| Move::Hold { brutal }),
+        4 => Just(Move::Resume),
         3 => Just(Move::Ask),
         3 => Just(Move::Send),
         2 => any::<u8>().prop_map(Move::Wait),
@@ -93,9 +101,11 @@ impl World {
         let event = event(Ruling::Own { policy: &policy, group: true });
         let ended = matches!(event, Event::Ended);
         let over = matches!(event, Event::BackoffOver(_));
+        // That costs no budget of anybody.
+        let held = matches!(event, Event::Hold { .. });
         let restarts = self.slot.restarts();
         let step = self.slot.apply(event, self.now);
-        if self.slot.restarts() > restarts {
+        if self.slot.restarts() > restarts && !held {
             self.restarts.push(self.now);
         }
         if was_free {
@@ -156,15 +166,21 @@ impl World {
                 let next = self.apply(|_| Event::Ended);
                 assert!(next.is_some(), "an end says what follows");
                 self.doing = match next {
-                    Some(Next::Restart { .. }) => Doing::Backoff,
+                    Some(Next::Restart { .. } | Next::Hold) => Doing::Backoff,
                     _ => Doing::Nothing,
                 };
             }
             Doing::Backoff => {
                 let next = number(self.next_number);
                 self.next_number += 1;
-                let free = self.apply(|_| Event::BackoffOver(next));
-                self.doing = if free.is_some() { Doing::Nothing } else { Doing::Init };
+                let held = self.slot.is_held();
+                let next = self.apply(|_| Event::BackoffOver(next));
+                assert_eq!(next == Some(Next::Hold), held, "it begins when it is let");
+                self.doing = match next {
+                    None => Doing::Init,
+                    Some(Next::Hold) => Doing::Backoff,
+                    Some(_) => Doing::Nothing,
+                };
             }
             Doing::Nothing => {}
         }
@@ -194,6 +210,17 @@ impl World {
                 if self.slot.is_starting() {
                     self.apply(late);
                 }
+            }
+            Move::Hold { brutal } => {
+                let was = self.slot.state();
+                self.apply(|_| hold(brutal));
+                if matches!(was, Some(State::Starting | State::Live)) {
+                    assert_eq!(self.slot.state(), Some(State::Restarting));
+                }
+            }
+            Move::Resume => {
+                self.apply(|_| Event::Resume { after: Duration::ZERO });
+                assert!(!self.slot.is_held());
             }
             Move::Ask => match self.slot.ask(self.now) {
                 Ask::Wait | Ask::WaitForEnd => self.flight = true,
