@@ -55,8 +55,8 @@ impl Driver {
                 return over;
             }
             tokio::select! {
-                // In this order, so that a run can be repeated. Nothing starves: ticks and lists are
-                // rare, and reports and answers follow what was ordered and asked.
+                // In this order, so that a run can be repeated. Nothing starves: ticks and lists
+                // are rare, and reports and answers follow what was ordered and asked.
                 biased;
                 _ = ticks.tick() => self.tell(Event::Tick),
                 _ = lists.tick() => self.list(),

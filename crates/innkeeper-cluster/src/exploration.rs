@@ -185,6 +185,7 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
         "sessions" => base,
         "pairs" => Bounds { lost: 0, requests: 2, crashes: false, ..base },
         "restart" => Bounds { lost: 0, restarts: 1, owned: false, ..base },
+        "handover" => Bounds { lost: 0, moves: true, crashes: false, ..base },
         "move" => Bounds { epochs: 3, moves: true, crashes: false, ..base },
         "leave" => Bounds { lost: 0, leaves: true, crashes: false, ..base },
         "frames" => Bounds { lost: 0, frames: true, crashes: false, ..base },

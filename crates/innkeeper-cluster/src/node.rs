@@ -86,8 +86,8 @@ impl fmt::Debug for Running {
 }
 
 impl Node {
-    /// Joins a cluster. The session has to be polled, best in a task of its own, and its orders have
-    /// to be carried out.
+    /// Joins a cluster. The session has to be polled, best in a task of its own, and its orders
+    /// have to be carried out.
     ///
     /// # Errors
     /// [`JoinError`]; no session runs then.

@@ -12,9 +12,9 @@
 //!    learned of at least D before, on its own clock ([`peers`]). So no later heartbeat has
 //!    succeeded, and the owner's gate has shut. Nobody creates the record again.
 //! 3. Epoch `e + 1` of a shard is written either by a claim, which finds the session of the owner
-//!    of `e` absent, or by the owner of `e` itself: a transfer, which it sends only after its gate for
-//!    the shard has shut, or a claim of its own to keep the shard after that ([`shards`]). The gate
-//!    opens again only under the later epoch, whose record makes the transfer impossible.
+//!    of `e` absent, or by the owner of `e` itself: a transfer, which it sends only after its gate
+//!    for the shard has shut, or a claim of its own to keep the shard after that ([`shards`]). The
+//!    gate opens again only under the later epoch, whose record makes the transfer impossible.
 //!
 //! ```text
 //!          claim, or a record that names us        Move             Quiesced          Accepted

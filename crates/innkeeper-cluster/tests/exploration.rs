@@ -27,16 +27,17 @@ fn main() -> std::process::ExitCode {
 ";
 
 /// How many states are looked at in the everyday run, where the space is not whole before.
-const STATES: &str = "400000";
+const STATES: &str = "300000";
 
 /// In which of them a mistake has to show.
-const STATES_OF_MISTAKE: &str = "3000000";
+const STATES_OF_MISTAKE: &str = "1000000";
 
 /// The spaces, and what has to be reached in each even in the everyday run.
-const SPACES: [(&str, &[&str]); 9] = [
+const SPACES: [(&str, &[&str]); 10] = [
     ("core", &["Served", "Frozen", "HeldReleased"]),
     ("sessions", &["Served", "Frozen", "HeldReleased"]),
     ("restart", &["Served", "Evicted", "Frozen"]),
+    ("handover", &["Served", "ServedAgain", "Transferred"]),
     ("move", &["Served", "ServedAgain", "Transferred", "ClaimedAgain"]),
     ("leave", &["Served", "Left", "ServedAgain"]),
     ("frames", &["FrameTaken", "FrameRefused"]),

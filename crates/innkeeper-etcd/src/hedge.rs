@@ -101,8 +101,8 @@ fn late() -> CoordinatorError {
     CoordinatorError::Unknown("no answer in time".to_owned())
 }
 
-#[cfg(test)]
 #[allow(clippy::disallowed_methods)] // The clock stands still here.
+#[cfg(test)]
 mod tests {
     use super::*;
 

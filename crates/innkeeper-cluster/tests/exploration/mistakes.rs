@@ -120,7 +120,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "outputs that were held are not waited for, and leave after the transfer",
-        space: "move",
+        space: "handover",
         edits: &[
             Edit {
                 file: "exploration/acts.rs",
@@ -152,7 +152,7 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     },
     Mistake {
         name: "a transfer is sent before the gate has shut",
-        space: "move",
+        space: "handover",
         edits: &[shards(
             "Phase::Serving(epoch) if self.own.over.is_none() => Some(epoch),",
             "Phase::Serving(epoch) | Phase::Releasing(epoch, _) if self.own.over.is_none() => {
