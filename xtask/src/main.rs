@@ -16,7 +16,7 @@ cargo xtask schedules   the real code under seeded thread schedules
 cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
 cargo xtask explore     every state of the ownership of shards, to the end of each space (hours)
 cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
-cargo xtask soak        the oracle test and the residue test at full size, and longer
+cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
 
 fn main() -> ExitCode {
@@ -148,4 +148,7 @@ fn soak(steps: &mut Steps) {
     let mut residue = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
     residue.args(["--test", "residue"]).env("INNKEEPER_RESIDUE_KEYS", "1000000");
     steps.run("1 000 000 keys without residue", residue);
+    let mut million = cargo(["test", "--release", "--quiet", "--package", "innkeeper"]);
+    million.args(["--test", "million"]).env("INNKEEPER_PROCESSES", "1000000");
+    steps.run("1 000 000 processes within a gibibyte", million);
 }

@@ -126,6 +126,7 @@ fn callback(this: &Type, callback: &Callback) -> TokenStream {
         "terminate" => (quote!(event: &::innkeeper::ExitReason,), quote!(())),
         "down" => (quote!(event: ::innkeeper::Down,), quote!(())),
         "link_exit" => (quote!(event: ::innkeeper::LinkExit,), quote!(())),
+        "lagged" => (quote!(event: ::innkeeper::Lagged,), quote!(())),
         _ => (quote!(), quote!(bool)),
     };
     quote! {

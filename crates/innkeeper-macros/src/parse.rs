@@ -71,7 +71,7 @@ pub(crate) fn process(mut block: ItemImpl) -> Result<Process> {
                 handlers.push(handler(method, is_call)?);
             }
             (None, "init") => init = Some((parse_init(method)?, method.vis.clone())),
-            (None, "terminate" | "down" | "link_exit" | "idle") => {
+            (None, "terminate" | "down" | "link_exit" | "lagged" | "idle") => {
                 callbacks.push(callback(method)?);
             }
             (None, _) => {}

@@ -6,6 +6,7 @@ compile_error!(
      remove it from the profile"
 );
 
+mod agent;
 mod call;
 mod cell;
 mod child_spec;
@@ -14,6 +15,7 @@ mod context;
 mod dynamic_supervisor;
 mod error;
 mod exit;
+mod groups;
 mod guard;
 mod incarnation;
 mod keyed;
@@ -32,17 +34,20 @@ mod seam;
 mod solo;
 mod supervisor;
 mod target;
+mod task;
 pub mod testing;
 mod wait_for;
 
 pub use innkeeper_macros::process;
 
+pub use agent::{Agent, AgentInit, AgentMessage, AgentProcess};
 pub use call::{Call, Cast, ReplyTo};
 pub use child_spec::{BadSpec, ChildSpec, Restart, RestartBudget, Shutdown};
 pub use context::{Context, Timer, TooManyTimers};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorBuilder};
 pub use error::{CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown};
 pub use exit::ExitReason;
+pub use groups::{Groups, Lagged, Published};
 pub use incarnation::Incarnation;
 pub use keyed::{
     ArgsPolicy, GetOrStart, Key, Keyed, KeyedBuilder, Outcome, Row, StartKeyError, Stop, Via,
@@ -54,13 +59,19 @@ pub use process::{Message, Process, StartError};
 pub use process_ref::ProcessRef;
 pub use rate::StartRate;
 pub use registry::slot::{Exit, State};
-pub use registry::{RegisterError, Registry};
+pub use registry::{
+    Duplicate, KeyLock, Keys, LockError, RegisterError, Registry, RegistryEvent, Unique,
+};
 pub use solo::start;
 pub use supervisor::{
     AutoShutdown, ChildCount, DeleteError, Kind, Names, RestartError, ShutdownReport,
     StartChildError, Strategy, Supervisor, SupervisorBuilder, TreeNode, TreePage,
 };
 pub use target::Target;
+pub use task::{
+    StreamError, Task, TaskError, TaskMessage, TaskProcess, TaskStream, TaskSupervisor,
+    TaskSupervisorBuilder, TaskWork, Waited,
+};
 
 /// The first screen of the README, compiled and run.
 #[cfg(doctest)]

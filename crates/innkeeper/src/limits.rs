@@ -56,6 +56,9 @@ pub const MESSAGES_PER_TURN: u32 = 128;
 /// Monitors and links that one process may have on it at once.
 pub const WATCHERS_MAX: usize = 1 << 20;
 
+/// Who may hold or wait for the lock of one key of a registry at once.
+pub const LOCK_USERS_MAX: usize = 10_000;
+
 /// Processes looked at when a wait is checked for a cycle; longer chains are refused.
 pub const WAIT_CHAIN_MAX: usize = 256;
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::SetOnce;
 
 use crate::exit::ExitReason;
+use crate::groups::Lagged;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
@@ -64,6 +65,8 @@ pub(crate) trait Node: Send + Sync {
 pub(crate) enum Notice {
     Down(Down),
     LinkExit(LinkExit),
+    /// It did not keep up with a group.
+    Lagged(Lagged),
     /// Nothing has happened for a while: may it go?
     Idle,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::call::ReplyTo;
 use crate::context::Context;
 use crate::exit::ExitReason;
+use crate::groups::Lagged;
 use crate::monitor::{Down, LinkExit};
 
 /// What can be said to a process, and what it answers.
@@ -124,6 +125,17 @@ pub trait Process: Sized + Send + 'static {
         ctx: &mut Context<Self>,
     ) -> impl Future<Output = ()> + Send {
         let _ = (exit, ctx);
+        async {}
+    }
+
+    /// Told that it has been dropped from a group, because its mailbox was full when something was
+    /// published there; see [`Groups`](crate::Groups). It may join again.
+    fn lagged(
+        &mut self,
+        lagged: Lagged,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (lagged, ctx);
         async {}
     }
 

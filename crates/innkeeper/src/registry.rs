@@ -1,38 +1,58 @@
-//! Names for processes, apart from their supervision: OTP's `Registry` with unique keys.
+//! Names for processes, apart from their supervision: OTP's `Registry`.
 
+mod book;
+mod dispatch;
+mod entry;
+mod index;
+mod lock;
 pub(crate) mod slot;
 pub(crate) mod table;
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 
-use foldhash::quality::RandomState;
+use tokio::sync::broadcast;
 
+use crate::exit::ExitReason;
 use crate::keyed::Key;
 use crate::limits;
-use crate::monitor::MonitorId;
-use crate::node::Watcher;
 use crate::process::Message;
 use crate::process_ref::ProcessRef;
-use crate::registry::table::{Entered, Refused, Row, Table};
-use crate::seam::Mutex;
+use crate::registry::book::Book;
+use crate::registry::entry::Entry;
+use crate::registry::index::Index;
+use crate::registry::lock::Locks;
+use crate::registry::table::Refused;
+use crate::seam::RwLock;
 
-/// Names for processes that take messages `M`, each with a value (OTP's `Registry` with unique
-/// keys).
+pub use index::{Duplicate, Keys, Unique};
+pub use lock::{KeyLock, LockError};
+
+/// Names for processes that take messages `M`, each with a value (OTP's `Registry`).
 ///
 /// Naming only: it starts and restarts nothing. A restarted process is a new incarnation and
 /// registers itself anew, best in `init`. Where names and supervision belong together, as for
 /// rooms, use [`Keyed`](crate::Keyed), which cannot come apart.
 ///
+/// [`Registry::new`] makes one in which a key names at most one process, [`Registry::duplicate`]
+/// one in which it names any number. What makes sense for one kind only, such as
+/// [`update_value`](Registry::update_value), the other kind has not got.
+///
 /// # Guarantees
-/// At most one live process has a name. An entry goes when its process ends: before its end can be
-/// observed by a monitor, and at the latest when somebody looks. A process that has ended never
-/// blocks its name.
+/// With unique keys at most one live process has a name. An entry goes when its process ends:
+/// before anybody can have observed that end, by a monitor or by [`ProcessRef::ended`]; and a
+/// process that is not alive is not found even in the instant before that. A process that has ended
+/// never blocks its name. Every operation on one entry takes a time that does not grow with the
+/// number of entries, or with its logarithm.
 ///
 /// # Differences from OTP
-/// Anybody who has a process's address may name it, not only the process itself. A lookup never
-/// returns a process that is not alive. Losing the registry ends no process.
+/// Anybody who has a process's address may name it, not only the process itself
+/// (`Registry.register/3` names its caller). A lookup never returns a process that is not alive,
+/// nor one that is still in its `init`. Losing the registry ends no process, and so makes no two
+/// of one name. Partitions are an inner matter: there is nothing to choose.
 ///
 /// # Examples
 /// ```
@@ -48,29 +68,27 @@ use crate::seam::Mutex;
 /// # }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let names = Registry::new();
 /// let room = innkeeper::start::<Room>((), Default::default()).await?;
+///
+/// let names = Registry::new();
 /// names.register("lobby", &room, 12)?;
-/// assert_eq!(names.lookup(&"lobby"), Some((room, 12)));
+/// assert_eq!(names.lookup(&"lobby"), Some((room.clone(), 12)));
+///
+/// let floors = Registry::duplicate();
+/// floors.register(1, &room, "left")?;
+/// floors.register(1, &room, "right")?;
+/// assert_eq!(floors.values(&1, &room), ["left", "right"]);
 /// # Ok(())
 /// # }
 /// ```
-pub struct Registry<K: Key, M: Message, V: Clone + Send + 'static = ()> {
-    names: Arc<Names<K, M, V>>,
+pub struct Registry<K: Key, M: Message, V: Clone + Send + 'static = (), Q: Keys = Unique> {
+    shared: Arc<Shared<K, M, V, Q>>,
 }
 
-struct Names<K: Key, M: Message, V: Clone + Send + 'static> {
-    table: Table<Entry<K, M, V>>,
-    hasher: RandomState,
-}
-
-struct Entry<K, M: Message, V> {
-    key: K,
-    hash: u64,
-    process: ProcessRef<M>,
-    watch: MonitorId,
-    /// With how often it was changed.
-    value: Mutex<(u64, V)>,
+struct Shared<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> {
+    book: Arc<Book<K, M, V, Q>>,
+    locks: Arc<Locks<K>>,
+    meta: RwLock<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// Why a name was not given.
@@ -109,122 +127,237 @@ impl<R> From<Refused> for RegisterError<R> {
     }
 }
 
-impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
-    /// A registry without names.
-    pub fn new() -> Self {
-        let names = Names { table: Table::new(), hasher: RandomState::default() };
-        Registry { names: Arc::new(names) }
-    }
-
-    /// Names a process (OTP's `Registry.register/3`).
-    ///
-    /// # Errors
-    /// - [`RegisterError::AlreadyRegistered`], with the process that has the name; also if it is
-    ///   the same one.
-    /// - [`RegisterError::NoProcess`]: it has ended.
-    /// - [`RegisterError::Full`] at [`limits::CHILDREN_MAX`] names.
-    pub fn register(
-        &self,
+/// What happened to an entry of a registry (what OTP's listeners are sent).
+#[non_exhaustive]
+pub enum RegistryEvent<K, M: Message, V> {
+    /// A process was given a name.
+    Registered {
+        /// The name.
         key: K,
-        process: &ProcessRef<M>,
+        /// Whose.
+        process: ProcessRef<M>,
+        /// The value it came with.
         value: V,
-    ) -> Result<(), RegisterError<ProcessRef<M>>> {
-        let hash = self.names.hasher.hash_one(&key);
-        let entry = Arc::new(Entry {
-            key,
-            hash,
-            process: process.clone(),
-            watch: MonitorId::next(),
-            value: Mutex::new((0, value)),
-        });
-        let entered = self.names.table.enter(
-            hash,
-            limits::CHILDREN_MAX,
-            |other| other.key == entry.key,
-            |other| other.has_ended(),
-            || Ok::<_, RegisterError<ProcessRef<M>>>(entry.clone()),
-        )?;
-        if let Entered::Existing(other) = entered {
-            return Err(RegisterError::AlreadyRegistered(other.process.clone()));
-        }
-        let (names, row) = (Arc::downgrade(&self.names), Arc::downgrade(&entry));
-        let forget = move |_: &_| {
-            if let (Some(names), Some(row)) = (names.upgrade(), row.upgrade()) {
-                names.table.remove(&row);
-            }
-        };
-        let watcher = Watcher::Hook { id: entry.watch, tell: Box::new(forget) };
-        if process.port.watch(process.incarnation, watcher).is_err() {
-            self.names.table.remove(&entry);
-            return Err(RegisterError::NoProcess);
-        }
-        Ok(())
-    }
+    },
+    /// An entry is no more.
+    Unregistered {
+        /// The name.
+        key: K,
+        /// Whose it was.
+        process: ProcessRef<M>,
+        /// Why the process ended, if that is why. OTP's listeners are not told of that.
+        ended: Option<ExitReason>,
+    },
+}
 
-    /// Takes a name from a process; nothing happens if it has not got it (OTP's
-    /// `Registry.unregister/2`).
-    pub fn unregister(&self, key: &K, process: &ProcessRef<M>) {
-        let Some(entry) = self.find(key) else { return };
-        if entry.process == *process {
-            self.names.table.remove(&entry);
-            process.port.unwatch(process.incarnation, entry.watch);
+impl<K: Clone, M: Message, V: Clone> Clone for RegistryEvent<K, M, V> {
+    fn clone(&self) -> Self {
+        match self {
+            RegistryEvent::Registered { key, process, value } => {
+                let (key, process, value) = (key.clone(), process.clone(), value.clone());
+                RegistryEvent::Registered { key, process, value }
+            }
+            RegistryEvent::Unregistered { key, process, ended } => {
+                let (key, process, ended) = (key.clone(), process.clone(), ended.clone());
+                RegistryEvent::Unregistered { key, process, ended }
+            }
         }
+    }
+}
+
+impl<K: fmt::Debug, M: Message, V> fmt::Debug for RegistryEvent<K, M, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegistryEvent::Registered { key, process, .. } => {
+                f.debug_tuple("Registered").field(key).field(process).finish_non_exhaustive()
+            }
+            RegistryEvent::Unregistered { key, process, ended } => {
+                f.debug_tuple("Unregistered").field(key).field(process).field(ended).finish()
+            }
+        }
+    }
+}
+
+impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V> {
+    /// A registry without names, in which each names at most one process.
+    pub fn new() -> Self {
+        Registry::empty()
     }
 
     /// The live process of a name, and the value (OTP's `Registry.lookup/2` and `whereis_name/1`).
     pub fn lookup(&self, key: &K) -> Option<(ProcessRef<M>, V)> {
-        let entry = self.find(key).filter(|entry| entry.process.is_alive())?;
-        // Not cloned under the lock of the table; under that of the value it has to be.
-        let value = entry.value.lock().1.clone();
-        Some((entry.process.clone(), value))
+        let mut found = self.shared.book.of_key(key).into_iter();
+        found.find(|entry| entry.process.is_alive()).map(|entry| entry.pair())
     }
 
     /// Changes the value of a name that `process` has (OTP's `Registry.update_value/3`), and
-    /// answers the new one. `None`, and `change` is not called, if it has not got it.
+    /// answers the new and the old one. `None`, and `change` is not called, if it has not got it.
     ///
     /// No lock is held while `change` runs; it is called again if the value was changed meanwhile.
     pub fn update_value(
         &self,
         key: &K,
         process: &ProcessRef<M>,
-        mut change: impl FnMut(V) -> V,
-    ) -> Option<V> {
-        let entry = self.find(key).filter(|entry| entry.process == *process)?;
-        loop {
-            let (version, old) = entry.value.lock().clone();
-            let new = change(old);
-            let mut kept = new.clone();
-            let mut value = entry.value.lock();
-            if value.0 == version {
-                value.0 += 1;
-                std::mem::swap(&mut value.1, &mut kept);
-                // The old one is dropped after the lock.
-                drop(value);
-                return Some(new);
-            }
-        }
+        change: impl FnMut(V) -> V,
+    ) -> Option<(V, V)> {
+        let mut held = self.shared.book.of_process(process, Some(key)).into_iter();
+        held.next().map(|entry| entry.update(change))
+    }
+}
+
+impl<K: Key, M: Message, V: Clone + Send + 'static> Registry<K, M, V, Duplicate> {
+    /// A registry without names, in which each names any number of processes.
+    pub fn duplicate() -> Self {
+        Registry::empty()
     }
 
-    /// How many names are given.
+    /// The live processes of a name, in the order in which they were given it, each with its value
+    /// (OTP's `Registry.lookup/2`). One that was given it twice is there twice.
+    pub fn lookup(&self, key: &K) -> Vec<(ProcessRef<M>, V)> {
+        self.matching(key, |_| true)
+    }
+}
+
+impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Registry<K, M, V, Q> {
+    fn empty() -> Self {
+        let (book, locks, meta) = (Book::new(), Locks::new(), RwLock::default());
+        Registry { shared: Arc::new(Shared { book, locks, meta }) }
+    }
+
+    /// Names a process (OTP's `Registry.register/3`), until it ends.
+    ///
+    /// # Errors
+    /// What is refused leaves nothing behind.
+    /// - [`RegisterError::AlreadyRegistered`], where keys are unique, with the process that has the
+    ///   name; also if it is the same one.
+    /// - [`RegisterError::NoProcess`]: it has ended.
+    /// - [`RegisterError::Full`] at [`limits::CHILDREN_MAX`] entries.
+    pub fn register(
+        &self,
+        key: K,
+        process: &ProcessRef<M>,
+        value: V,
+    ) -> Result<(), RegisterError<ProcessRef<M>>> {
+        self.shared.book.register(key, process, value)
+    }
+
+    /// Takes a name from a process, each time that it was given it (OTP's `Registry.unregister/2`).
+    /// Answers how often that was.
+    pub fn unregister(&self, key: &K, process: &ProcessRef<M>) -> usize {
+        self.unregister_match(key, process, |_| true)
+    }
+
+    /// Takes a name from a process where the value is one that `wanted` says (OTP's
+    /// `Registry.unregister_match/4`, whose patterns and guards are code here). Answers how often
+    /// that was.
+    pub fn unregister_match(
+        &self,
+        key: &K,
+        process: &ProcessRef<M>,
+        mut wanted: impl FnMut(&V) -> bool,
+    ) -> usize {
+        let book = &self.shared.book;
+        let held = book.of_process(process, Some(key)).into_iter();
+        held.filter(|entry| wanted(&entry.value()) && book.unregister(entry)).count()
+    }
+
+    /// The live processes of a name whose value is one that `wanted` says, each with its value
+    /// (OTP's `Registry.match/4`, whose patterns and guards are code here).
+    pub fn matching(&self, key: &K, mut wanted: impl FnMut(&V) -> bool) -> Vec<(ProcessRef<M>, V)> {
+        let found = self.shared.book.of_key(key).into_iter();
+        let alive = found.filter(|entry| entry.process.is_alive()).map(|entry| entry.pair());
+        alive.filter(|(_, value)| wanted(value)).collect()
+    }
+
+    /// What `shape` makes of the entries, in no order; those of which it makes `None` are left out
+    /// (OTP's `Registry.select/2`, whose match specification is code here). Looks at every entry.
+    pub fn select<T>(&self, mut shape: impl FnMut(&K, &ProcessRef<M>, &V) -> Option<T>) -> Vec<T> {
+        let index = &self.shared.book.index;
+        let entries = (0..index.parts()).flat_map(|part| index.part(part));
+        let alive = entries.filter(|entry| entry.process.is_alive());
+        alive.filter_map(|entry| shape(&entry.key, &entry.process, &entry.value())).collect()
+    }
+
+    /// The names of a process, in no order (OTP's `Registry.keys/2`). One that it was given twice
+    /// is there twice.
+    pub fn keys(&self, process: &ProcessRef<M>) -> Vec<K> {
+        let held = self.shared.book.of_process(process, None).into_iter();
+        held.filter(|entry| !entry.has_ended()).map(|entry| entry.key.clone()).collect()
+    }
+
+    /// The values with which a process has a name, in the order in which they were given (OTP's
+    /// `Registry.values/3`). None, if it has not got it.
+    pub fn values(&self, key: &K, process: &ProcessRef<M>) -> Vec<V> {
+        let held = self.shared.book.of_process(process, Some(key)).into_iter();
+        held.filter(|entry| !entry.has_ended()).map(|entry| entry.value()).collect()
+    }
+
+    /// The entries of a name, those of processes that are in their `init` too.
+    pub(crate) fn entries(&self, key: &K) -> Vec<Arc<Entry<K, M, V>>> {
+        self.shared.book.of_key(key)
+    }
+
+    /// Takes one entry out. `false` if somebody else was faster.
+    pub(crate) fn remove(&self, entry: &Arc<Entry<K, M, V>>) -> bool {
+        self.shared.book.unregister(entry)
+    }
+
+    /// How many entries there are (OTP's `Registry.count/1`). May count one whose process is just
+    /// ending.
     pub fn count(&self) -> usize {
-        self.names.table.len()
+        self.shared.book.index.len()
     }
 
-    fn find(&self, key: &K) -> Option<Arc<Entry<K, M, V>>> {
-        self.names.table.find(self.names.hasher.hash_one(key), |entry| entry.key == *key)
+    /// The events from now on (OTP's `:listeners`). Those of one process are in order. Bounded: a
+    /// listener that falls behind is told how many it missed, and nobody waits for it.
+    pub fn events(&self) -> broadcast::Receiver<RegistryEvent<K, M, V>> {
+        self.shared.book.listen()
     }
-}
 
-impl<K, M: Message, V> Entry<K, M, V> {
-    /// Whether its process is no more, though nobody has noticed.
-    fn has_ended(&self) -> bool {
-        self.process.port.end_of(self.process.incarnation).is_err()
+    /// Takes the lock of a key, waiting in turn (OTP's `Registry.lock/3`). It has nothing to
+    /// do with who has that name.
+    ///
+    /// What is to be done under it is done by the caller, before it drops what is returned; OTP
+    /// runs a function instead.
+    ///
+    /// # Guarantees
+    /// Different keys do not wait for each other. The lock is free when its holder has dropped it
+    /// or has ended, however it did. Whoever gives up waiting is in no queue any more, and is not
+    /// granted it later, as it may be in OTP.
+    ///
+    /// # Errors
+    /// - [`LockError::Timeout`]: not within `timeout`. Also for who has it already.
+    /// - [`LockError::Full`] at [`limits::LOCK_USERS_MAX`] who wait.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the queue up.
+    pub async fn lock(&self, key: K, timeout: Duration) -> Result<KeyLock<K>, LockError> {
+        self.shared.locks.lock(key, timeout).await
     }
-}
 
-impl<K: Key, M: Message, V: Clone + Send + 'static> Row for Entry<K, M, V> {
-    fn hash(&self) -> u64 {
-        self.hash
+    /// How many locks are held or waited for.
+    pub fn locks(&self) -> usize {
+        self.shared.locks.len()
+    }
+
+    /// What was put there by [`put_meta`](Self::put_meta) (OTP's `Registry.meta/2`). Found by its
+    /// type, where OTP has a key: it cannot be of another type than who looks expects.
+    pub fn meta<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let found = self.shared.meta.read().get(&TypeId::of::<T>()).cloned();
+        found?.downcast().ok()
+    }
+
+    /// Keeps something about the registry as a whole, for all who have it (OTP's
+    /// `Registry.put_meta/3`). Answers what was there.
+    pub fn put_meta<T: Any + Send + Sync>(&self, meta: T) -> Option<Arc<T>> {
+        let old = self.shared.meta.write().insert(TypeId::of::<T>(), Arc::new(meta));
+        old?.downcast().ok()
+    }
+
+    /// Forgets it (OTP's `Registry.delete_meta/2`). Answers what was there.
+    pub fn delete_meta<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let old = self.shared.meta.write().remove(&TypeId::of::<T>());
+        old?.downcast().ok()
     }
 }
 
@@ -234,13 +367,13 @@ impl<K: Key, M: Message, V: Clone + Send + 'static> Default for Registry<K, M, V
     }
 }
 
-impl<K: Key, M: Message, V: Clone + Send + 'static> Clone for Registry<K, M, V> {
+impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Clone for Registry<K, M, V, Q> {
     fn clone(&self) -> Self {
-        Registry { names: self.names.clone() }
+        Registry { shared: self.shared.clone() }
     }
 }
 
-impl<K: Key, M: Message, V: Clone + Send + 'static> fmt::Debug for Registry<K, M, V> {
+impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> fmt::Debug for Registry<K, M, V, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("count", &self.count()).finish_non_exhaustive()
     }

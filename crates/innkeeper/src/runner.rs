@@ -338,6 +338,7 @@ async fn hear<O: Owner>(
                 state.down(down, ctx).await;
             }
             Notice::LinkExit(exit) => state.link_exit(exit, ctx).await,
+            Notice::Lagged(lagged) => state.lagged(lagged, ctx).await,
             Notice::Idle => {
                 if state.idle(ctx).await {
                     ctx.stop_if_idle();

@@ -151,7 +151,7 @@ async fn round(guests: &Keyed<u64, Guest>, first: u64, count: u64) {
     eventually(|| guests.count() == 0).await;
 }
 
-/// P16
+/// P16 (NEW-11)
 #[test]
 fn after_a_million_short_lived_keys_the_heap_and_the_resident_memory_are_back() {
     alone(async {

@@ -87,7 +87,7 @@ impl<O: Owner> Node for Cell<O> {
                 }
                 self.order(&mut core, Signal::Kill(exit.reason))
             }
-            Notice::Down(_) | Notice::LinkExit(_) | Notice::Idle => {
+            Notice::Down(_) | Notice::LinkExit(_) | Notice::Lagged(_) | Notice::Idle => {
                 extras.notices.push_back(notice);
                 self.raise(&mut core, turn::NOTICE)
             }

@@ -41,12 +41,20 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
+    /// First the records of the runtime, so that whoever hears of the end finds nothing left of it.
     pub(crate) fn tell(self, ended: Incarnation, reason: &ExitReason) {
+        let (hooks, others): (Vec<_>, Vec<_>) = self
+            .watchers
+            .into_values()
+            .partition(|watcher| matches!(watcher, Watcher::Hook { .. }));
+        for hook in hooks {
+            hook.tell(ended, reason);
+        }
         if let Some(end) = self.end {
             // Whoever took it out of the cell sets it, so it is set once.
             let _ = end.set(reason.clone());
         }
-        for watcher in self.watchers.into_values() {
+        for watcher in others {
             watcher.tell(ended, reason);
         }
     }

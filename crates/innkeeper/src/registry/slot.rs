@@ -8,8 +8,8 @@
 //! 1. An incarnation begins only in [`Slot::begin`] (a fresh slot, `Starting`) and on
 //!    [`Event::BackoffOver`] (`Backoff` -> `Starting`).
 //! 2. `Backoff` and `Held` are entered only on [`Event::Ended`], which the runner reports after the
-//!    state of the incarnation was dropped and every task of its context has ended, or from each
-//!    other.
+//!    state of the incarnation was dropped and every task of its context has ended; or from each
+//!    other, also by way of `Ending`, with nothing alive in between.
 //! 3. A slot is `Free` or `Parked` only after [`Event::Ended`] too, or from `Backoff`, `Held` and
 //!    `Parked`, where nothing is alive; and the table puts a fresh slot only where there is none or
 //!    a free one.
@@ -317,10 +317,9 @@ impl Slot {
                 Step { signal, ..self.end(Then::Hold, now) }
             }
             Phase::Ending(Then::Restart) => self.end(Then::Hold, now),
-            Phase::Backoff => {
-                self.enter(Phase::Held, now);
-                Step { signal: Some(Signal::Look), ..Step::default() }
-            }
+            // Nothing is alive, but its runner may not have looked since it was resumed: it is to
+            // report once more that it is held.
+            Phase::Backoff => Step { signal: Some(Signal::Look), ..self.end(Then::Hold, now) },
             // It is held already, or nothing is to follow.
             Phase::Ending(Then::Free | Then::Hold | Then::Park)
             | Phase::Held

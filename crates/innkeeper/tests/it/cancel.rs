@@ -44,7 +44,7 @@ async fn balanced(house: &House, rooms: &Rooms, what: &str) {
     assert_eq!((house.census.alive(), rooms.count()), (0, 0), "{what}");
 }
 
-/// P5: of a start that nobody else wants, it goes on by itself, and is there for the next.
+/// P5 (NEW-06): of a start that nobody else wants, it goes on by itself, and is there for the next.
 #[tokio::test(start_paused = true)]
 async fn asking_for_a_key_may_be_given_up_at_any_point_of_its_start() {
     after_every_poll(async |polls| {

@@ -162,7 +162,7 @@ async fn of_many_who_bring_arguments_those_of_the_one_that_is_told_started_are_u
     assert_eq!(args_of(&guests, &1).await, used);
 }
 
-/// P15
+/// P15 (NEW-14)
 #[tokio::test(start_paused = true)]
 async fn other_arguments_are_ignored_reported_or_refused_as_the_scope_says() {
     let parity: fn(&u64) -> u64 = |args| args % 2;

@@ -7,11 +7,13 @@
 mod scripted;
 mod support;
 
+mod agent;
 mod bounds;
 mod calls;
 mod cancel;
 mod cycles;
 mod dynamic;
+mod groups;
 mod idle;
 mod introspection;
 mod keyed;
@@ -27,6 +29,7 @@ mod stop;
 mod strategies;
 mod stress;
 mod supervisor;
+mod task;
 mod timers;
 mod trees;
 mod watch;

@@ -1,5 +1,9 @@
 //! Names apart from supervision: OTP's `Registry` with unique keys.
 
+mod duplicate;
+mod listeners;
+mod lock;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +24,7 @@ async fn end(script: &ProcessRef<Order>) {
 /// GS-03, GS-12, REG-03, REG-21, REG-60
 #[tokio::test(start_paused = true)]
 async fn a_registered_process_is_found_by_its_name_with_its_value() {
-    let names = Names::new();
+    let names: Names = Names::new();
     assert_eq!(names.count(), 0);
     assert_eq!(names.lookup(&"lobby"), None);
     let log = Log::new();
@@ -43,7 +47,7 @@ async fn a_registered_process_is_found_by_its_name_with_its_value() {
 /// REG-22
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_taken_is_refused_with_who_has_it_be_it_the_same() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let log = Log::new();
     let (one, two) = (script(&log).await, script(&log).await);
     names.register("lobby", &one, 1).unwrap();
@@ -52,15 +56,92 @@ async fn a_name_that_is_taken_is_refused_with_who_has_it_be_it_the_same() {
         assert_eq!(names.register("lobby", other, 2), Err(taken));
     }
     assert_eq!((names.lookup(&"lobby"), names.count()), (Some((one.clone(), 1)), 1));
+    assert_eq!((names.keys(&one), names.values(&"lobby", &one)), (vec!["lobby"], vec![1]));
     // One process may have many names.
     names.register("hall", &one, 3).unwrap();
     assert_eq!(names.count(), 2);
 }
 
-/// REG-01
+/// REG-21, REG-61: by key and by process, and nothing of one who has it not.
+#[tokio::test(start_paused = true)]
+async fn the_names_of_a_process_and_their_values_are_its_own() {
+    let names: Names = Names::new();
+    let log = Log::new();
+    let (one, two) = (script(&log).await, script(&log).await);
+    for (n, name) in [(1, "lobby"), (2, "hall"), (3, "cellar")] {
+        names.register(name, &one, n).unwrap();
+    }
+    let mut keys = names.keys(&one);
+    keys.sort_unstable();
+    assert_eq!(keys, ["cellar", "hall", "lobby"]);
+    assert_eq!(names.values(&"hall", &one), [2]);
+    assert_eq!((names.keys(&two), names.values(&"hall", &two)), (vec![], vec![]));
+    end(&one).await;
+    assert_eq!((names.keys(&one), names.values(&"hall", &one)), (vec![], vec![]));
+}
+
+/// REG-10, REG-16, REG-31: literals, wildcards and several forms are what code says.
+#[tokio::test(start_paused = true)]
+async fn entries_are_selected_by_key_process_and_value_and_shaped() {
+    let names: Names = Names::new();
+    assert_eq!(names.select(|key, process, value| Some((*key, process.clone(), *value))), []);
+    let log = Log::new();
+    let (one, two) = (script(&log).await, script(&log).await);
+    names.register("lobby", &one, 1).unwrap();
+    names.register("hall", &one, 2).unwrap();
+    names.register("cellar", &two, 3).unwrap();
+    let mut all = names.select(|key, process, value| Some((*value, *key, process.clone())));
+    all.sort_unstable_by_key(|(value, ..)| *value);
+    let expected =
+        [(1, "lobby", one.clone()), (2, "hall", one.clone()), (3, "cellar", two.clone())];
+    assert_eq!(all, expected);
+    assert_eq!(names.select(|key, _, value| (*key == "hall").then_some(*value)), [2]);
+    assert_eq!(names.select(|key, process, _| (*process == two).then_some(*key)), ["cellar"]);
+    assert_eq!(names.select(|key, _, value| (*value > 2).then_some(key.len())), [6]);
+    let either = |key: &&str, _: &_, value: &u32| (*key == "hall" || *value == 3).then_some(());
+    assert_eq!(names.select(either).len(), 2);
+    // A process that has ended is in no selection.
+    end(&one).await;
+    assert_eq!(names.select(|key, _, _| Some(*key)), ["cellar"]);
+}
+
+/// REG-15, REG-27
+#[tokio::test(start_paused = true)]
+async fn a_name_is_matched_and_taken_away_by_its_value() {
+    let names: Names = Names::new();
+    let log = Log::new();
+    let (one, two) = (script(&log).await, script(&log).await);
+    names.register("lobby", &one, 12).unwrap();
+    assert_eq!(names.matching(&"lobby", |value| *value > 10), [(one.clone(), 12)]);
+    assert_eq!(names.matching(&"lobby", |value| *value > 12), []);
+    assert_eq!(names.unregister_match(&"lobby", &one, |value| *value > 12), 0);
+    assert_eq!(names.unregister_match(&"lobby", &two, |_| true), 0);
+    assert_eq!(names.count(), 1);
+    assert_eq!(names.unregister_match(&"lobby", &one, |value| *value == 12), 1);
+    assert_eq!((names.count(), names.lookup(&"lobby")), (0, None));
+}
+
+/// REG-12, REG-13: a key is itself and never a pattern.
+#[tokio::test(start_paused = true)]
+async fn keys_that_look_like_patterns_are_keys() {
+    let names: Registry<Vec<&str>, Order> = Registry::new();
+    let script = script(&Log::new()).await;
+    let keys = [vec!["_"], vec!["$1"], vec![], vec!["_", "_"], vec!["a", "b"], vec!["a"]];
+    for key in &keys {
+        names.register(key.clone(), &script, ()).unwrap();
+    }
+    for (left, key) in (0..keys.len()).rev().zip(&keys) {
+        assert_eq!(names.matching(key, |()| true).len(), 1);
+        assert_eq!(names.unregister_match(key, &script, |()| true), 1);
+        assert_eq!((names.lookup(key), names.count()), (None, left));
+    }
+    assert_eq!(names.matching(&vec!["*"], |()| true), []);
+}
+
+/// REG-01, REG-24
 #[tokio::test(start_paused = true)]
 async fn names_go_with_their_process_however_it_ends() {
-    let names = Names::new();
+    let names: Names = Names::new();
     for how in ["kill", "stop", "panic"] {
         let script = script(&Log::new()).await;
         names.register("lobby", &script, 1).unwrap();
@@ -83,7 +164,7 @@ async fn names_go_with_their_process_however_it_ends() {
 /// Before its end can be observed by a monitor.
 #[tokio::test(start_paused = true)]
 async fn who_hears_of_an_end_finds_the_name_free() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let mut log = Log::new();
     let (watcher, named) = (script(&log).await, script(&Log::new()).await);
     names.register("lobby", &named, 1).unwrap();
@@ -103,7 +184,7 @@ async fn who_hears_of_an_end_finds_the_name_free() {
 /// REG-24: a process that has ended never blocks its name, though nobody has noticed yet.
 #[tokio::test(start_paused = true)]
 async fn a_name_of_a_process_that_is_ending_is_not_found_and_one_that_has_ended_blocks_nobody() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let (old, new) = (script(&Log::new()).await, script(&Log::new()).await);
     names.register("lobby", &old, 1).unwrap();
     let mut stop = Box::pin(old.stop(ExitReason::Normal, secs(1)));
@@ -118,7 +199,7 @@ async fn a_name_of_a_process_that_is_ending_is_not_found_and_one_that_has_ended_
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_has_ended_cannot_be_named() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let script = script(&Log::new()).await;
     end(&script).await;
     settle().await;
@@ -129,21 +210,21 @@ async fn a_process_that_has_ended_cannot_be_named() {
 /// REG-25
 #[tokio::test(start_paused = true)]
 async fn a_value_is_changed_by_its_holder_only() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let log = Log::new();
     let (one, two) = (script(&log).await, script(&log).await);
     let never = |_: u32| -> u32 { panic!("called for a name it has not got") };
     assert_eq!(names.update_value(&"lobby", &one, never), None);
     names.register("lobby", &one, 1).unwrap();
     assert_eq!(names.update_value(&"lobby", &two, never), None);
-    assert_eq!(names.update_value(&"lobby", &one, |value| value + 41), Some(42));
+    assert_eq!(names.update_value(&"lobby", &one, |value| value + 41), Some((42, 1)));
     assert_eq!(names.lookup(&"lobby"), Some((one, 42)));
 }
 
 /// P4: no lock is held while user code runs.
 #[tokio::test(start_paused = true)]
 async fn a_change_of_a_value_may_use_the_registry() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let script = script(&Log::new()).await;
     names.register("lobby", &script, 1).unwrap();
     let mut calls = 0;
@@ -156,7 +237,7 @@ async fn a_change_of_a_value_may_use_the_registry() {
         }
         value + 1
     });
-    assert_eq!((changed, calls), (Some(102), 2), "both changes count");
+    assert_eq!((changed, calls), (Some((102, 101)), 2), "both changes count");
     assert_eq!(names.lookup(&"lobby"), Some((script, 102)));
 }
 
@@ -182,18 +263,21 @@ async fn changes_from_many_threads_all_count() {
 /// REG-06
 #[tokio::test(start_paused = true)]
 async fn a_name_is_taken_from_its_holder_only_and_leaves_nothing_with_it() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let log = Log::new();
     let (one, two) = (script(&log).await, script(&log).await);
     names.register("lobby", &one, 1).unwrap();
     names.register("hall", &one, 2).unwrap();
-    assert_eq!(one.info().watchers, 2);
+    assert_eq!(one.info().watchers, 1, "one for all its names");
     names.unregister(&"lobby", &two);
     names.unregister(&"cellar", &one);
     assert_eq!(names.count(), 2);
     names.unregister(&"lobby", &one);
     names.unregister(&"lobby", &one);
     assert_eq!((names.count(), one.info().watchers), (1, 1));
+    names.unregister(&"hall", &one);
+    assert_eq!((names.count(), one.info().watchers), (0, 0), "and none without a name");
+    names.register("hall", &one, 2).unwrap();
     names.register("lobby", &two, 3).unwrap();
     end(&one).await;
     settle().await;
@@ -204,7 +288,7 @@ async fn a_name_is_taken_from_its_holder_only_and_leaves_nothing_with_it() {
 /// REG-30, P16
 #[tokio::test(start_paused = true)]
 async fn registrations_that_fail_leave_nothing_behind() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let log = Log::new();
     let (one, two, gone) = (script(&log).await, script(&log).await, script(&log).await);
     end(&gone).await;
@@ -220,7 +304,7 @@ async fn registrations_that_fail_leave_nothing_behind() {
 /// The way of a supervised process: it names itself in `init`, each incarnation anew.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_process_registers_itself_anew() {
-    let names = Names::new();
+    let names: Names = Names::new();
     let log = Log::new();
     let registry = names.clone();
     let told = plan(&log).init(move |ctx| {
@@ -321,7 +405,7 @@ async fn a_value_that_panics_in_its_drop_keeps_no_monitor_from_being_told() {
 #[tokio::test(start_paused = true)]
 async fn losing_the_registry_ends_no_process() {
     let script = script(&Log::new()).await;
-    let names = Names::new();
+    let names: Names = Names::new();
     names.register("lobby", &script, 1).unwrap();
     drop(names);
     assert_eq!(script.call(Order::Beat(1)).await.unwrap(), 1);

@@ -98,6 +98,34 @@ async fn a_cancelled_timer_is_silent_and_a_cancel_says_whether_it_came_in_time()
     assert!(beats(&mut log).is_empty());
 }
 
+/// OTP's `Process.read_timer`.
+#[tokio::test(start_paused = true)]
+async fn the_time_that_is_left_of_a_timer_can_be_read() {
+    let script = script(&Log::new()).await;
+    let (sender, told) = tokio::sync::oneshot::channel();
+    with_ctx(&script, |ctx| {
+        let once = ctx.send_after(secs(3), Order::Beat(1)).unwrap();
+        let again = ctx.send_interval(secs(2), || Order::Beat(2)).unwrap();
+        assert_eq!((ctx.remaining(&once), ctx.remaining(&again)), (Some(secs(3)), Some(secs(2))));
+        sender.send((once, again)).unwrap();
+    })
+    .await;
+    let (once, again) = told.await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    with_ctx(&script, move |ctx| {
+        assert_eq!((ctx.remaining(&once), ctx.remaining(&again)), (Some(secs(2)), Some(secs(1))));
+    })
+    .await;
+    tokio::time::sleep(millis(2500)).await;
+    with_ctx(&script, move |ctx| {
+        assert_eq!(ctx.remaining(&once), None, "it has gone off");
+        assert!(ctx.remaining(&again).is_some_and(|left| left <= secs(2)));
+        ctx.cancel(&again);
+        assert_eq!(ctx.remaining(&again), None);
+    })
+    .await;
+}
+
 /// P11
 #[tokio::test(start_paused = true)]
 async fn a_process_may_have_so_many_timers_and_no_more() {

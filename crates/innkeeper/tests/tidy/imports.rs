@@ -30,7 +30,7 @@ const BUILT_ON: [(&str, &[&str]); 11] = [
     ("innkeeper-cli", &["innkeeper-server", "innkeeper-etcd", "innkeeper-api"]),
     ("innkeeper-sim", &["innkeeper-cluster", "innkeeper"]),
     ("innkeeper-bench", &["innkeeper-cli", "innkeeper-sim"]),
-    ("innkeeper-examples", &["innkeeper-cli"]),
+    ("innkeeper-examples", &["innkeeper"]),
     ("xtask", &["innkeeper-cli"]),
 ];
 

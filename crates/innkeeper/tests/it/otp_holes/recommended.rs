@@ -97,7 +97,7 @@ impl Clone for Touchy {
     }
 }
 
-/// G-03, where a key's own code does damage within the index.
+/// G-03, NEW-04, where a key's own code does damage within the index.
 #[tokio::test]
 async fn g_03_a_panic_within_the_index_loses_no_key_that_is_alive() {
     let panics = Arc::new(AtomicBool::new(false));

@@ -159,7 +159,7 @@ async fn v1_05_a_name_among_the_arguments_does_not_decide_who_is_found() {
     assert_eq!((rooms.whereis(&key("a")), rooms.whereis(&key("b"))), (Some(a), Some(b)));
 }
 
-/// V1-06
+/// V1-06, NEW-07
 #[tokio::test]
 async fn v1_06_a_full_scope_still_answers_for_the_keys_it_has() {
     let house = House::new();
@@ -219,7 +219,7 @@ async fn v1_08_an_unrelated_already_started_in_init_is_a_failed_start() {
     assert_eq!(rooms.whereis(&key("other")), Some(other));
 }
 
-/// V1-09
+/// V1-09, NEW-03
 #[tokio::test(start_paused = true)]
 async fn v1_09_a_get_joins_the_restart_that_is_due_and_nobody_else_is_affected() {
     let house = House::new();

@@ -227,7 +227,7 @@ async fn v2_12_a_scope_comes_back_after_each_of_two_hundred_restarts_of_its_supe
     assert_eq!((house.census.ever(), house.census.most_of_one_key()), (201, 1));
 }
 
-/// V2-13
+/// V2-13, NEW-13
 #[tokio::test(start_paused = true)]
 async fn v2_13_a_shutdown_returns_after_the_last_terminate() {
     let (house, gate) = (House::new(), Gate::default());

@@ -158,7 +158,7 @@ async fn two_keys_of_one_type_are_two_processes() {
     assert_eq!((house.census.alive(), house.census.most_of_one_key()), (2, 1));
 }
 
-/// Plane 640
+/// Plane 640, REG-28
 #[tokio::test]
 async fn a_repeated_spawn_request_is_ignored() {
     let house = House::new();

@@ -83,8 +83,20 @@ fn a_ruling_may_have_a_crashed_process_wait() {
     assert_eq!(slot.apply(Event::Ended, at(21)).next, Some(Next::Hold));
     assert_eq!((slot.restarts(), slot.reason_of(number(1))), (1, crash()));
     slot.apply(resume(), at(22));
-    slot.apply(hold(false), at(22));
-    assert!(slot.is_held(), "also in the wait before it begins");
     assert_eq!(held().restarts(), 1);
     assert_eq!(held().reason_of(number(1)), ExitReason::Shutdown);
+}
+
+/// P8: who is held again before it began says so again, also if it never noticed that it was
+/// resumed in between.
+#[test]
+fn what_is_held_in_the_wait_before_it_begins_reports_that_once_more() {
+    let mut slot = held();
+    slot.apply(resume(), at(22));
+    assert_eq!(slot.apply(hold(false), at(22)).signal, Some(Signal::Look));
+    assert!(!slot.is_held(), "or its runner would go on waiting");
+    assert_eq!(slot.apply(resume(), at(23)), Step::default());
+    assert_eq!(slot.apply(Event::BackoffOver(number(2)), at(23)).next, Some(Next::Hold));
+    assert!(slot.is_held());
+    assert_eq!((slot.incarnation(), slot.restarts()), (number(1), 1));
 }

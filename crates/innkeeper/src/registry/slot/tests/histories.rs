@@ -173,9 +173,9 @@ impl World {
             Doing::Backoff => {
                 let next = number(self.next_number);
                 self.next_number += 1;
-                let held = self.slot.is_held();
+                let due = self.slot.backoff().is_some();
                 let next = self.apply(|_| Event::BackoffOver(next));
-                assert_eq!(next == Some(Next::Hold), held, "it begins when it is let");
+                assert_eq!(next.is_none(), due, "it begins when it is let");
                 self.doing = match next {
                     None => Doing::Init,
                     Some(Next::Hold) => Doing::Backoff,
