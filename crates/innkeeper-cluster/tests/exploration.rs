@@ -30,7 +30,7 @@ fn main() -> std::process::ExitCode {
 const STATES: &str = "300000";
 
 /// In which of them a mistake has to show.
-const STATES_OF_MISTAKE: &str = "1000000";
+const STATES_OF_MISTAKE: &str = "1500000";
 
 /// The spaces, and what has to be reached in each even in the everyday run.
 const SPACES: [(&str, &[&str]); 10] = [

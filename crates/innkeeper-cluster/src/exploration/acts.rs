@@ -126,7 +126,8 @@ fn of_node(world: &World, bounds: &Bounds, slot: usize, node: &Node, acts: &mut 
         Phase::Offered(..) => acts.extend([Act::Accepted(slot), Act::Declined(slot)]),
         _ => {}
     }
-    if bounds.frames {
+    // Only who has something to take needs to know.
+    if world.frame.is_some_and(|frame| frame.to == slot) {
         match node.question {
             None => acts.push(Act::Ask(slot)),
             Some((_, None)) => acts.push(Act::Echo(slot)),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::acts::{self, Act};
 use super::{Bounds, Goal};
 use crate::ownership::link::Link;
 use crate::ownership::record::{
@@ -131,6 +132,15 @@ impl World {
             world.answer(0);
             (1..bounds.nodes).for_each(|slot| world.read(slot));
             world.goals = 0;
+        }
+        if bounds.frames {
+            // The first has called a process on the second, which knows for how long to take it,
+            // and has had a heartbeat since.
+            let call = [Act::Ask(1), Act::Echo(1), Act::Told(1), Act::Begin(0), Act::Finish(0)];
+            let beat = [Act::Advance, Act::Tick(1), Act::CarryOut(0), Act::Answer(0)];
+            for act in call.into_iter().chain(beat) {
+                acts::perform(&mut world, act);
+            }
         }
         world
     }

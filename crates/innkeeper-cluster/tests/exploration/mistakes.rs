@@ -119,13 +119,13 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
         edits: &[gate("} else if self.is_proven(now) {", "} else if true {")],
     },
     Mistake {
-        name: "outputs that were held are not waited for, and leave after the transfer",
+        name: "what was begun is not waited for, and its output leaves after the transfer",
         space: "handover",
         edits: &[
             Edit {
                 file: "exploration/acts.rs",
                 from: "    if node.running.is_none() && node.held.is_none() {",
-                to: "    if node.running.is_none() {",
+                to: "    if node.held.is_none() {",
             },
             shards(
                 "Phase::Serving(epoch) | Phase::Draining(epoch, _) => Some(epoch),",
