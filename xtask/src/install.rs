@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use crate::step::Steps;
 
 /// Debian's packages, and the program by which each is known to be there.
-const PACKAGES: [(&str, &str, &str); 6] = [
+const PACKAGES: [(&str, &str, &str); 7] = [
     ("chromium", "chromium", "the tests in a browser"),
+    ("tmux", "tmux", "the tests in a terminal"),
     ("node", "nodejs", "the tests with the phoenix client"),
     ("npm", "npm", "the tests with the phoenix client"),
     ("g++", "g++", "the fuzz targets"),

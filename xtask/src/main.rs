@@ -16,6 +16,7 @@ cargo xtask schedules   the real code under seeded thread schedules
 cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
 cargo xtask explore     every state of the ownership of shards, to the end of each space (hours)
 cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
+cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
 cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         ["explore"] => explore(&mut steps),
         ["simulate"] => simulate(&mut steps, "100000"),
         ["simulate", seeds] => simulate(&mut steps, seeds),
+        ["deb"] => deb(&mut steps),
         ["soak"] => soak(&mut steps),
         _ => {
             eprint!("{USAGE}");
@@ -123,6 +125,10 @@ fn release(steps: &mut Steps) {
     let mut crowd = cargo(crowd);
     crowd.env("INNKEEPER_CROWD", "10000");
     steps.run("10 000 members", crowd);
+    let mut dashboard = cargo(["test", "--release", "--quiet", "--package", "innkeeper-cli"]);
+    dashboard.args(["--test", "browser_dashboard", "--", "every_page", "--nocapture"]);
+    dashboard.env("INNKEEPER_DASHBOARD_ROOMS", "100000");
+    steps.run("the dashboard with 100 000 rooms", dashboard);
     soak(steps);
 }
 
@@ -139,6 +145,33 @@ fn simulate(steps: &mut Steps, seeds: &str) {
     let mut simulate = cargo(args);
     simulate.args(["--", "--nocapture"]).env("INNKEEPER_SEEDS", seeds);
     steps.run(&format!("{seeds} simulated clusters"), simulate);
+}
+
+/// The man page and the completions come from the program itself, and so are never behind it.
+fn deb(steps: &mut Steps) {
+    steps.run("release build", cargo(["build", "--release", "--quiet"]));
+    let dir = std::path::Path::new("target/deb");
+    let made = std::fs::create_dir_all(dir);
+    let files: [(&str, &[&str]); 4] = [
+        ("innkeeper.1", &["man"]),
+        ("innkeeper.bash", &["completions", "bash"]),
+        ("_innkeeper", &["completions", "zsh"]),
+        ("innkeeper.fish", &["completions", "fish"]),
+    ];
+    for (name, args) in files {
+        let file = made.as_ref().ok().and_then(|()| std::fs::File::create(dir.join(name)).ok());
+        let mut program = cargo(["run", "--release", "--quiet", "--"]);
+        program.args(args);
+        if let Some(file) = file {
+            program.stdout(file);
+        }
+        steps.run(name, program);
+    }
+    if install::has("cargo-deb") {
+        steps.run("deb", cargo(["deb", "--no-build", "--package", "innkeeper-cli"]));
+    } else {
+        steps.skip("the package itself: cargo install --locked cargo-deb");
+    }
 }
 
 fn soak(steps: &mut Steps) {

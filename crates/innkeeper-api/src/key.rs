@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 255;
 /// The key of a room: 1 to 255 bytes of UTF-8 without control characters.
 ///
 /// Keys are compared byte by byte: case and Unicode composition matter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomKey(Arc<str>);
 
@@ -84,6 +84,13 @@ impl TryFrom<String> for RoomKey {
 impl From<RoomKey> for String {
     fn from(key: RoomKey) -> String {
         key.as_str().to_owned()
+    }
+}
+
+/// As text with quotes, which is how a log names a key.
+impl fmt::Debug for RoomKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 

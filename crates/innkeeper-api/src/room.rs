@@ -50,15 +50,30 @@ pub struct RoomInfo {
     pub uptime_ms: u64,
     /// Messages that wait for it.
     pub mailbox_len: u64,
+    /// Its last crashes, the latest first; bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exits: Vec<ExitInfo>,
+}
+
+/// How an incarnation of a room ended that was not meant to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitInfo {
+    /// Which one.
+    pub incarnation: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// The answer to `GET /api/rooms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomsPage {
-    /// In the order of their keys.
+    /// In the order of their keys, or in the one that was asked for.
     pub rooms: Vec<RoomInfo>,
     /// What to pass as `after` for the next page; none, and this was the last.
     pub next: Option<String>,
+    /// What to pass as `after_value` with it, where the order is not that of the keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_value: Option<u64>,
 }
 
 /// The body of `POST /api/rooms/{key}/messages`.

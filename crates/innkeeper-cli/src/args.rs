@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 const STYLES: Styles = Styles::styled()
@@ -38,6 +38,14 @@ pub enum Command {
     Race(RaceArgs),
     /// Look at the rooms of a server, or stop one.
     Rooms(RoomsArgs),
+    /// Put a server under load: members in rooms over WebSocket, and every delivery verified.
+    Load(LoadArgs),
+    /// Look for a key that is alive twice, over all servers given; exit code 1 if there is one.
+    Check(CheckArgs),
+    /// Print what happens to rooms and buckets, as it happens.
+    Events(EventsArgs),
+    /// Watch a server in this terminal.
+    Top(TopArgs),
     /// Show or write the settings of `serve`.
     Config {
         /// What to do with them.
@@ -99,6 +107,11 @@ pub struct ServeArgs {
     #[arg(help_heading = "Limits")]
     pub starts_per_client: u32,
 
+    /// Connections that one client address may have at once, of each protocol; 0 for any number.
+    #[arg(long, value_name = "N", default_value = "20000")]
+    #[arg(env = "INNKEEPER_CONNECTIONS_PER_CLIENT", help_heading = "Limits")]
+    pub connections_per_client: usize,
+
     /// The longest text of a message, in bytes.
     #[arg(long, value_name = "N", default_value = "4096", env = "INNKEEPER_MAX_MESSAGE_BYTES")]
     #[arg(help_heading = "Limits")]
@@ -116,10 +129,30 @@ pub struct ServeArgs {
     #[arg(help_heading = "Who may")]
     pub admin_token: Option<String>,
 
+    /// Let the dashboard show the buttons that stop and restart rooms.
+    #[arg(long, value_name = "true|false", default_value = "false", hide_possible_values = true)]
+    #[arg(env = "INNKEEPER_ALLOW_ACTIONS", action = ArgAction::Set, require_equals = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", help_heading = "Who may")]
+    pub allow_actions: bool,
+
     /// An origin, besides the server's own, whose pages may talk to it; say it once for each.
     #[arg(long, value_name = "O", env = "INNKEEPER_ALLOW_ORIGIN", value_delimiter = ',')]
     #[arg(help_heading = "Who may")]
     pub allow_origin: Vec<String>,
+
+    /// Have names signed: users show a JWT whose `sub` is their name, and `rooms` where they may
+    /// go. The file has a public key in PEM, or a shared secret of 32 bytes at least.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_AUTH_KEY")]
+    #[arg(help_heading = "Who may")]
+    pub auth_key: Option<PathBuf>,
+
+    /// Serve HTTP over TLS with this certificate, and what is between it and its root, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_HTTP_TLS_CERT", requires = "http_tls_key")]
+    pub http_tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_HTTP_TLS_KEY", requires = "http_tls_cert")]
+    pub http_tls_key: Option<PathBuf>,
 
     /// How to write the log: as text, or as JSON. Default: text on a terminal, else JSON.
     #[arg(long, value_name = "text|json", env = "INNKEEPER_LOG_FORMAT")]
@@ -209,6 +242,79 @@ pub struct ServerArgs {
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table", global = true)]
     pub format: Format,
+}
+
+/// The flags of `load`.
+#[derive(Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// The server; several are taken in turn.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub url: Vec<String>,
+
+    /// How many rooms.
+    #[arg(long, value_name = "N", default_value = "100", value_parser = positive)]
+    pub rooms: usize,
+
+    /// How many members in each of them.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = positive)]
+    pub members: usize,
+
+    /// How many messages a second, by all of them together.
+    #[arg(long, value_name = "R", default_value = "1000", value_parser = positive)]
+    pub rate: usize,
+
+    /// For how long.
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = parse_duration)]
+    pub duration: Duration,
+
+    /// What the keys of the rooms begin with.
+    #[arg(long, value_name = "TEXT", default_value = "load-")]
+    pub prefix: String,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// The flags of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// A server to ask; say it once for each.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
+    pub url: Vec<String>,
+
+    /// The admin token of the servers.
+    #[arg(long, value_name = "TOKEN", env = "INNKEEPER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+
+    /// How to print the result.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// The flags of `events`.
+#[derive(Args, Clone, Debug)]
+pub struct EventsArgs {
+    /// Go on until Ctrl-C; without it, only what happens within the next second is printed.
+    #[arg(long)]
+    pub follow: bool,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// The flags of `top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Print one picture of it and end; so does any format but the table, and any output that is no
+    /// terminal.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// What to do with rooms.

@@ -1,5 +1,7 @@
 //! Talks to a server's HTTP API, and puts its errors into words.
 
+use std::time::Duration;
+
 use innkeeper_api::Problem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -10,6 +12,13 @@ use crate::error::Failure;
 
 /// What need not be encoded in a part of a path.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How long a server may take to take a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long it may be silent in the midst of an answer; an event stream says more often that it is
+/// there. A stop may take that long.
+const SILENCE: Duration = Duration::from_secs(40);
 
 /// A server to talk to.
 #[derive(Clone, Debug)]
@@ -49,7 +58,9 @@ impl Client {
             let what = format_args!("expected an address like http://127.0.0.1:4000, got {url:?}");
             return Err(Failure::new(what));
         }
-        let http = reqwest::Client::builder().no_proxy().build().map_err(Failure::new)?;
+        let http = reqwest::Client::builder().no_proxy();
+        let http =
+            http.connect_timeout(CONNECT).read_timeout(SILENCE).build().map_err(Failure::new)?;
         Ok(Client { http, url: url.trim_end_matches('/').to_owned(), token })
     }
 
@@ -72,6 +83,11 @@ impl Client {
     /// Asks for something that has no answer but success.
     pub(crate) async fn order(&self, method: Method, path: &str) -> Result<(), Refused> {
         self.send(self.request(method, path)).await.map(drop)
+    }
+
+    /// Asks for an answer that goes on.
+    pub(crate) async fn stream(&self, method: Method, path: &str) -> Result<Response, Refused> {
+        self.send(self.request(method, path)).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

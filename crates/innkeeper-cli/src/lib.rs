@@ -1,17 +1,22 @@
 //! The parts of the program `innkeeper`; `main.rs` only calls [`run`].
 
 pub mod args;
+mod check;
 mod client;
 mod clock;
 mod config_file;
 mod error;
+mod events;
+mod load;
 mod logs;
 mod output;
 pub mod race;
 mod race_command;
 mod rooms;
 mod serve;
+mod service;
 mod settings;
+mod top;
 
 use std::process::ExitCode;
 
@@ -50,6 +55,10 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(_) => serve::run(&Settings::load()?),
         Command::Race(args) => race_command::run(&args),
         Command::Rooms(args) => rooms::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Config { command: ConfigCommand::Show(show) } => {
             output::settings(&Settings::load()?, show.format);
             Ok(ExitCode::SUCCESS)

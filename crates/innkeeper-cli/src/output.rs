@@ -18,6 +18,8 @@ use crate::settings::Settings;
 pub(crate) struct Addresses<'a> {
     pub(crate) http: SocketAddr,
     pub(crate) kv: Option<SocketAddr>,
+    pub(crate) is_tls: bool,
+    pub(crate) may_act: bool,
     pub(crate) node: &'a str,
     pub(crate) config: Option<&'a Path>,
 }
@@ -48,13 +50,15 @@ pub(crate) fn banner(at: &Addresses<'_>) {
         "innkeeper {}   node {node} (one node, nothing to install)   config: {config}",
         env!("CARGO_PKG_VERSION")
     );
-    let _ =
-        writeln!(text, "  rooms     http://{http}/   open it twice: you are in the same process");
-    let _ = writeln!(text, "  api       curl -X POST http://{http}/api/rooms/lobby");
+    let http = format!("{}://{http}", if at.is_tls { "https" } else { "http" });
+    let _ = writeln!(text, "  rooms      {http}/   open it twice: you are in the same process");
+    let may = if at.may_act { "it may stop and restart rooms" } else { "it only looks" };
+    let _ = writeln!(text, "  dashboard  {http}/dashboard   {may}");
+    let _ = writeln!(text, "  api        curl -X POST {http}/api/rooms/lobby");
     if let Some(kv) = at.kv {
-        let _ = writeln!(text, "  kv        nc {} {}   then CREATE shopping", kv.ip(), kv.port());
+        let _ = writeln!(text, "  kv         nc {} {}   then CREATE shopping", kv.ip(), kv.port());
     }
-    let _ = writeln!(text, "  prove it  innkeeper race --url http://{http} --callers 1000");
+    let _ = writeln!(text, "  prove it   innkeeper race --url {http} --callers 1000");
     let _ =
         writeln!(text, "Rooms live in memory and end with the server. Ctrl-C drains and stops.");
     say(&text);
@@ -96,6 +100,35 @@ pub(crate) fn rows<T: Serialize>(format: Format, head: &[&str], rows: &[(T, Vec<
             say(&lines.collect::<String>());
         }
     }
+}
+
+/// One line of many that come one after the other: as JSON, an object a line.
+pub(crate) fn line<T: Serialize>(format: Format, value: &T, words: &[&str], widths: &[usize]) {
+    let text = match format {
+        Format::Json => serde_json::to_string(value).unwrap_or_default(),
+        Format::Plain => words.iter().map(|word| printable(word)).collect::<Vec<_>>().join("\t"),
+        Format::Table => {
+            let columns = words.iter().zip(widths);
+            let columns = columns.map(|(word, width)| format!("{:width$}", printable(word)));
+            columns.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        }
+    };
+    say(&(text + "\n"));
+}
+
+/// A text that comes from others, without what a terminal would take for an order.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// What a terminal shows; `None` where standard output is none.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints a picture of a screen.
+pub(crate) fn picture(text: &str) {
+    say(text);
 }
 
 /// One thing, as names and values.

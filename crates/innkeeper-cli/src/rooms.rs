@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
 use reqwest::Method;
+use serde::Serialize;
 
 use crate::args::{Format, RoomsArgs, RoomsCommand};
 use crate::client::{Client, Refused};
@@ -23,7 +24,7 @@ async fn carry_out(args: &RoomsArgs) -> Result<ExitCode, Failure> {
     let done = match &args.command {
         RoomsCommand::List { prefix, limit } => list(&client, format, prefix, *limit).await,
         RoomsCommand::Show { key } => show(&client, format, key).await,
-        RoomsCommand::Stop { key } => stop(&client, key).await,
+        RoomsCommand::Stop { key } => stop(&client, format, key).await,
     };
     match done {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -84,19 +85,34 @@ async fn show(client: &Client, format: Format, key: &str) -> Result<(), Refused>
         ("restarts", room.restarts.to_string()),
         ("uptime", uptime(room.uptime_ms)),
         ("mailbox", room.mailbox_len.to_string()),
-    ];
+    ]
+    .into_iter()
+    .chain(room.exits.iter().map(|exit| ("crashed", output::printable(&exit.reason))));
+    let cells: Vec<_> = cells.collect();
     output::one(format, &room, &cells);
     Ok(())
 }
 
-async fn stop(client: &Client, key: &str) -> Result<(), Refused> {
+async fn stop(client: &Client, format: Format, key: &str) -> Result<(), Refused> {
     client.order(Method::DELETE, &Client::room(key)).await?;
-    output::talk(&format!("stopped {key:?}: the key is free"));
+    match format {
+        Format::Json => output::one(format, &Stopped { room: key, stopped: true }, &[]),
+        Format::Table | Format::Plain => {
+            output::talk(&format!("stopped {key:?}: the key is free"));
+        }
+    }
     Ok(())
 }
 
+/// A stop has nothing to tell but that it is done.
+#[derive(Serialize)]
+struct Stopped<'a> {
+    room: &'a str,
+    stopped: bool,
+}
+
 /// For people: the two largest units.
-fn uptime(millis: u64) -> String {
+pub(crate) fn uptime(millis: u64) -> String {
     let secs = millis / 1000;
     let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
     match (days, hours, minutes) {

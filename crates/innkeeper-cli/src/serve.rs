@@ -1,8 +1,10 @@
 //! `innkeeper serve`: listens, says where, and ends in order when told to.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use innkeeper_server::{Config, Drained, Listeners};
+use innkeeper_server::{Config, Drained, Jwt, Listeners, Secret, Tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -10,6 +12,7 @@ use crate::args::ServeArgs;
 use crate::error::Failure;
 use crate::logs;
 use crate::output::{self, Addresses};
+use crate::service;
 use crate::settings::Settings;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
@@ -32,6 +35,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
+    // What is wrong with the settings is said before anybody can connect.
+    let config = config(args)?;
     let http = listen(&args.http, "--http").await?;
     let kv = match args.kv.as_str() {
         "off" => None,
@@ -41,9 +46,12 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
     output::banner(&Addresses {
         http: address(&http)?,
         kv: kv.as_ref().map(address).transpose()?,
+        is_tls: args.http_tls_cert.is_some(),
+        may_act: args.allow_actions,
         node: &args.node,
         config: args.config.as_deref(),
     });
+    service::ready(&format!("serving HTTP on {}", address(&http)?));
     let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let (told, heard) = tokio::sync::oneshot::channel();
@@ -53,6 +61,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
             _ = end.recv() => {}
         }
         output::talk("draining; Ctrl-C again stops now");
+        service::stopping();
         // Nobody waits for it only if the server has ended.
         let _ = told.send((interrupt, end));
     };
@@ -67,9 +76,10 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
     };
     let listeners = Listeners { http, kv };
     tokio::select! {
-        drained = innkeeper_server::run(listeners, config(args), shutdown) => {
+        drained = innkeeper_server::run(listeners, config, shutdown) => {
             drained.map_err(Failure::new)
         }
+        () = service::watchdog() => Err(Failure::new("the watchdog has ended")),
         () = again => Err(Failure::new("stopped at once, in the midst of draining")),
     }
 }
@@ -88,7 +98,7 @@ async fn listen(address: &str, flag: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-fn config(args: &ServeArgs) -> Config {
+fn config(args: &ServeArgs) -> Result<Config, Failure> {
     let mut config = Config::default();
     config.node.clone_from(&args.node);
     config.max_rooms = args.max_rooms;
@@ -97,8 +107,28 @@ fn config(args: &ServeArgs) -> Config {
     config.starts_per_second = args.starts_per_second;
     config.starts_per_client = args.starts_per_client;
     config.drain_timeout = args.drain_timeout;
-    config.admin_token.clone_from(&args.admin_token);
+    config.admin_token = args.admin_token.clone().map(Secret::from);
+    config.connections_per_client = args.connections_per_client;
+    config.allow_actions = args.allow_actions;
     config.allow_origins.clone_from(&args.allow_origin);
     config.max_message_bytes = args.max_message_bytes;
-    config
+    if let Some(path) = &args.auth_key {
+        let key = read(path, "--auth-key")?;
+        let jwt = Jwt::from_key(&key).map_err(|why| wrong(path, "--auth-key", &why))?;
+        config.authority = Some(Arc::new(jwt));
+    }
+    if let (Some(cert), Some(key)) = (&args.http_tls_cert, &args.http_tls_key) {
+        let (chain, secret) = (read(cert, "--http-tls-cert")?, read(key, "--http-tls-key")?);
+        let tls = Tls::from_pem(&chain, &secret);
+        config.tls = Some(tls.map_err(|why| wrong(cert, "--http-tls-cert", &why))?);
+    }
+    Ok(config)
+}
+
+fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| wrong(path, flag, &error))
+}
+
+fn wrong(path: &Path, flag: &str, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(format_args!("{} ({flag}): {why}", path.display()))
 }

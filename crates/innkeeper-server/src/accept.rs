@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::clients::Addresses;
 use crate::limits;
 
 /// Runs `connection` for each connection. Once the server closes no more are taken, and this
@@ -20,15 +21,24 @@ pub(crate) async fn each<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let room = Semaphore::new(limits::CONNECTIONS);
+    let addresses = Addresses::new(app.config.connections_per_client);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = app.closing.cancelled() => break,
             Some(_) = connections.join_next() => room.add_permits(1),
             accepted = accept(&listener, &room) => {
-                if let Some((stream, peer)) = accepted {
-                    connections.spawn(connection(stream, peer));
-                }
+                let Some((stream, peer)) = accepted else { continue };
+                let Some(place) = addresses.enter(peer.ip()) else {
+                    tracing::debug!(%peer, "too many connections from one address");
+                    room.add_permits(1);
+                    continue;
+                };
+                let connection = connection(stream, peer);
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
             }
         }
     }

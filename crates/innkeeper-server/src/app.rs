@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::auth::{Denied, Permit};
 use crate::bucket::Bucket;
+use crate::census::Census;
 use crate::clients::Clients;
 use crate::clock;
 use crate::config::Config;
@@ -36,6 +38,7 @@ pub(crate) struct App {
     /// The sockets, which outlive the HTTP connections they came by.
     pub(crate) sockets: TaskTracker,
     pub(crate) tally: Tally,
+    pub(crate) census: Census,
     pub(crate) started: Instant,
     /// Whether HTTP listens on loopback only.
     pub(crate) is_local: bool,
@@ -133,10 +136,22 @@ impl App {
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
             tally: Tally::default(),
+            census: Census::default(),
             started: clock::now(),
             config,
             is_local,
         })
+    }
+
+    /// What somebody may do, who shows this token or none.
+    pub(crate) fn admit(&self, user: &str, token: Option<&str>) -> Result<Permit, ApiError> {
+        let Some(authority) = &self.config.authority else { return Ok(Permit::default()) };
+        authority.admit(user, token).map_err(|Denied(why)| ApiError::new(Code::Unauthorized, why))
+    }
+
+    /// How long the server has been up.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Says something to the process of a key; to the next one, if the one that was found ended

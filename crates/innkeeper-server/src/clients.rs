@@ -1,8 +1,9 @@
-//! How fast each client may start rooms: a rate for each address, and no more addresses than a
-//! bound.
+//! How fast each client may start rooms, and how many connections it may have.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use innkeeper::StartRate;
 use parking_lot::Mutex;
@@ -53,6 +54,50 @@ impl Clients {
     }
 }
 
+/// The connections that each client address has open.
+pub(crate) struct Addresses {
+    /// 0: any number.
+    most: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection of an address, until it is dropped.
+pub(crate) struct Place {
+    address: IpAddr,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Addresses {
+    pub(crate) fn new(most: usize) -> Self {
+        Addresses { most, open: Arc::default() }
+    }
+
+    /// Counts one more; `None` if there are as many as may be.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Place> {
+        let address = network(address);
+        let mut open = self.open.lock();
+        let count = open.entry(address).or_default();
+        if self.most > 0 && *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { address, open: self.open.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock();
+        if let Entry::Occupied(mut entry) = open.entry(self.address) {
+            *entry.get_mut() -= 1;
+            // Whoever has none is not remembered.
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
 /// What counts as one client: an IPv4 address, or the /64 network that one IPv6 host has to itself.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -75,6 +120,22 @@ mod tests {
             network("::ffff:10.0.0.1".parse().unwrap()),
             "10.0.0.1".parse::<IpAddr>().unwrap()
         );
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_leaves_nothing_behind() {
+        let addresses = Addresses::new(2);
+        let [a, b]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap());
+        let (first, second) = (addresses.enter(a), addresses.enter(a));
+        assert!(first.is_some() && second.is_some() && addresses.enter(a).is_none());
+        assert!(addresses.enter(b).is_some());
+        drop(first);
+        assert!(addresses.enter(a).is_some());
+        drop(second);
+        assert!(addresses.open.lock().is_empty());
+        let any = Addresses::new(0);
+        let all: Vec<_> = (0..100).map(|_| any.enter(a)).collect();
+        assert!(all.iter().all(Option::is_some));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What can be set.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::auth::Authority;
+use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -21,9 +26,17 @@ pub struct Config {
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// What an admin shows; without it, on another address than loopback, nobody is one.
-    pub admin_token: Option<String>,
+    pub admin_token: Option<Secret>,
+    /// Whether the dashboard shows the buttons that change something.
+    pub allow_actions: bool,
     /// Origins besides its own whose pages may talk to this server.
     pub allow_origins: Vec<String>,
+    /// Who says what a user may do; `None`: names are free.
+    pub authority: Option<Arc<dyn Authority>>,
+    /// What HTTP is served over TLS with; `None`: in the clear.
+    pub tls: Option<Tls>,
+    /// Connections that one client address may have at once, of each protocol; 0: any number.
+    pub connections_per_client: usize,
     /// The longest text of a message, in bytes.
     pub max_message_bytes: usize,
 }
@@ -39,7 +52,11 @@ impl Default for Config {
             starts_per_client: 1_000,
             drain_timeout: Duration::from_secs(30),
             admin_token: None,
+            allow_actions: false,
             allow_origins: Vec::new(),
+            authority: None,
+            tls: None,
+            connections_per_client: 20_000,
             max_message_bytes: 4096,
         }
     }

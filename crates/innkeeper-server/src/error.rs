@@ -50,6 +50,11 @@ impl ApiError {
         ApiError::new(Code::Unjoined, "this join is over; join the topic again")
     }
 
+    /// It was told to stop, and will.
+    pub(crate) fn still_stopping(detail: impl Display) -> Self {
+        ApiError { ran: Ran::Yes, ..ApiError::new(Code::StillStopping, detail) }
+    }
+
     /// Another HTTP status than the code's own, where the protocol asks for one.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status.as_u16();
@@ -129,7 +134,7 @@ impl From<StopError> for ApiError {
             StopError::NotFound => ApiError::new(Code::NotFound, "no such room runs"),
             StopError::Cycle(_) => ApiError::new(Code::StartCycle, error),
             // It was told to stop, and will.
-            _ => ApiError { ran: Ran::Yes, ..ApiError::new(Code::StillStopping, error) },
+            _ => ApiError::still_stopping(error),
         }
     }
 }

@@ -4,16 +4,20 @@ mod events;
 mod extract;
 mod guard;
 mod health;
+mod list;
 mod metrics;
+mod overview;
 mod page;
 mod rooms;
 mod serve;
 mod socket;
+mod tree;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
@@ -21,6 +25,7 @@ use innkeeper_api::Code;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits;
 
 pub(crate) use serve::serve;
 
@@ -29,14 +34,19 @@ pub(crate) use serve::serve;
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 fn router(app: Arc<App>) -> Router {
+    // JSON may take six bytes for one of the text: a control character is written \u001f.
+    let body_max = 6 * app.config.max_message_bytes + limits::BODY_OVERHEAD;
     // What only an admin may do or see, where the server is not for this machine alone.
     let admin = Router::new()
-        .route("/api/rooms", get(rooms::list))
+        .route("/api/rooms", get(list::show))
+        .route("/api/overview", get(overview::show))
+        .route("/api/tree", get(tree::show))
         .route("/api/events", get(events::stream))
         .route_layer(from_fn_with_state(app.clone(), guard::admin));
     Router::new()
         .route("/api/rooms/{key}", get(rooms::show).post(rooms::start).delete(rooms::stop))
         .route("/api/rooms/{key}/messages", post(rooms::post))
+        .route("/api/rooms/{key}/restart", post(rooms::restart))
         .route("/api/nodes", get(health::nodes))
         .route("/api/shards", get(health::shards))
         .route("/socket/websocket", get(socket::upgrade))
@@ -44,6 +54,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show))
         .route("/", get(page::rooms))
+        .route("/dashboard", get(page::dashboard))
         .route("/assets/{name}", get(page::asset))
         .merge(admin)
         .fallback(async |uri: Uri| {
@@ -53,7 +64,8 @@ fn router(app: Arc<App>) -> Router {
             ApiError::new(Code::BadRequest, "this path does not take that method")
                 .with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(DefaultBodyLimit::max(body_max))
         .layer(from_fn_with_state(app.clone(), guard::origin))
-        .layer(axum::middleware::map_response(page::headers))
+        .layer(from_fn_with_state(app.clone(), page::headers))
         .with_state(app)
 }

@@ -2,7 +2,9 @@
 
 mod accept;
 mod app;
+mod auth;
 mod bucket;
+mod census;
 pub mod channels;
 mod clients;
 mod clock;
@@ -11,7 +13,10 @@ mod error;
 mod http;
 pub mod kv;
 pub mod limits;
+mod memory;
 mod room;
+mod secret;
+mod tls;
 mod user;
 
 use std::io;
@@ -23,7 +28,10 @@ use tokio::time::timeout;
 
 use crate::app::App;
 
+pub use auth::{Authority, Denied, Jwt, Permit};
 pub use config::Config;
+pub use secret::Secret;
+pub use tls::Tls;
 
 /// Where the server listens.
 #[derive(Debug)]

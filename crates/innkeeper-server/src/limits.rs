@@ -55,8 +55,19 @@ pub const BUCKET_BYTES: usize = 256 << 20;
 /// Subscribers that one bucket may have.
 pub const BUCKET_SUBSCRIBERS: usize = 10_000;
 
-/// How long the headers of a request may take.
+/// How long the headers of a request may take, and the handshake of TLS before them.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many headers a request may have, and how long they may be in all, in bytes.
+pub const HEADERS: usize = 64;
+/// See [`HEADERS`].
+pub const HEADER_BYTES: usize = 32 * 1024;
+
+/// How long the body of a request may take.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a body may have beside the text of a message, in bytes.
+pub const BODY_OVERHEAD: usize = 16 * 1024;
 
 /// Connections open at once, of each protocol.
 pub const CONNECTIONS: usize = 1 << 20;
@@ -66,6 +77,25 @@ pub const CLIENTS: usize = 65_536;
 
 /// Rooms in one page of the list, unless it asks for fewer.
 pub const PAGE: usize = 1000;
+
+/// How long a look at all rooms is fresh, and for how many times as long as it took.
+pub const CENSUS_EVERY: Duration = Duration::from_secs(2);
+/// See [`CENSUS_EVERY`].
+pub const CENSUS_REST: u32 = 20;
+
+/// How long a start or a stop takes before somebody should look at it.
+pub const SLOW: Duration = Duration::from_secs(10);
+
+/// More restarts than this within [`RESTARTS_WITHIN`] are often.
+pub const RESTARTS_OFTEN: u64 = 5;
+/// See [`RESTARTS_OFTEN`].
+pub const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Rooms whose restarts are compared between two looks.
+pub const RESTARTING_ROOMS: usize = 10_000;
+
+/// Rooms that are named where something is wrong with more.
+pub const LINT_ROOMS: usize = 5;
 
 /// How long an event stream is silent before it says that it is still there.
 pub const SSE_KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -1,7 +1,6 @@
 //! Where a call waits for its one outcome: a reply, `not delivered`, or `unknown`.
 
 use std::fmt;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,9 +10,8 @@ use crate::clock::{self, Alarm};
 use crate::error::{CallError, CastError, NotDelivered, Unknown};
 use crate::guard::is_cut_short;
 use crate::limits;
-use crate::mailbox::Envelope;
 use crate::process::Message;
-use crate::process_ref::ProcessRef;
+use crate::process_ref::{ProcessRef, Refused};
 use crate::seam::Mutex;
 use crate::wait_for::{self, Wait};
 
@@ -22,55 +20,64 @@ pub(crate) struct Answer<M: Message> {
     state: Mutex<State<M>>,
 }
 
-enum State<M: Message> {
-    Open(Waker),
-    Settled(Result<M::Reply, CallError<M>>),
+struct State<M: Message> {
+    outcome: Option<Outcome<M>>,
+    /// Of the caller, as long as it waits.
+    waker: Option<Waker>,
     /// The caller has its outcome, or has gone.
-    Closed,
+    closed: bool,
 }
+
+/// The error is boxed, for it is rare and large.
+type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        Arc::new(Answer { state: Mutex::new(State::Open(waker.clone())) })
+        let state = State { outcome: None, waker: Some(waker.clone()), closed: false };
+        Arc::new(Answer { state: Mutex::new(state) })
+    }
+
+    /// Ends the call without a reply.
+    pub(crate) fn fail(&self, error: CallError<M>) {
+        self.settle(Err(Box::new(error)));
     }
 
     /// Gives the call its outcome. The first one counts.
-    pub(crate) fn settle(&self, outcome: Result<M::Reply, CallError<M>>) {
+    fn settle(&self, outcome: Outcome<M>) {
         let mut state = self.state.lock();
-        match mem::replace(&mut *state, State::Closed) {
-            State::Open(waker) => {
-                *state = State::Settled(outcome);
-                drop(state);
-                waker.wake();
-            }
-            other @ (State::Settled(_) | State::Closed) => {
-                *state = other;
-                // What nobody waits for is dropped outside the lock: it is user data.
-                drop(state);
-            }
+        if state.closed || state.outcome.is_some() {
+            drop(state);
+            // Outside the lock: it is user data.
+            drop(outcome);
+            return;
+        }
+        state.outcome = Some(outcome);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<Result<M::Reply, CallError<M>>> {
+    fn poll(&self, cx: &Context<'_>) -> Poll<Outcome<M>> {
         let mut state = self.state.lock();
-        if let State::Open(waker) = &mut *state {
-            waker.clone_from(cx.waker());
-            return Poll::Pending;
+        if let Some(outcome) = state.outcome.take() {
+            state.closed = true;
+            return Poll::Ready(outcome);
         }
-        match mem::replace(&mut *state, State::Closed) {
-            State::Settled(outcome) => Poll::Ready(outcome),
-            State::Open(_) | State::Closed => {
-                Poll::Ready(Err(CallError::Unknown(Unknown::NoReply)))
-            }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.waker = Some(cx.waker().clone()),
         }
+        Poll::Pending
     }
 
     /// The outcome, if it is there; afterwards none can arrive.
-    fn close(&self) -> Option<Result<M::Reply, CallError<M>>> {
-        match mem::replace(&mut *self.state.lock(), State::Closed) {
-            State::Settled(outcome) => Some(outcome),
-            State::Open(_) | State::Closed => None,
-        }
+    fn close(&self) -> Option<Outcome<M>> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.waker = None;
+        state.outcome.take()
     }
 }
 
@@ -90,6 +97,7 @@ pub struct ReplyTo<M: Message> {
 }
 
 impl<M: Message> ReplyTo<M> {
+    #[inline]
     pub(crate) fn new(answer: Option<Arc<Answer<M>>>) -> Self {
         ReplyTo { answer }
     }
@@ -108,12 +116,18 @@ impl<M: Message> ReplyTo<M> {
 }
 
 impl<M: Message> Drop for ReplyTo<M> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
-            let why = if is_cut_short() { Unknown::Crashed } else { Unknown::NoReply };
-            answer.settle(Err(CallError::Unknown(why)));
+            unanswered(&answer);
         }
     }
+}
+
+#[cold]
+fn unanswered<M: Message>(answer: &Answer<M>) {
+    let why = if is_cut_short() { Unknown::Crashed } else { Unknown::NoReply };
+    answer.fail(CallError::Unknown(why));
 }
 
 impl<M: Message> fmt::Debug for ReplyTo<M> {
@@ -134,18 +148,18 @@ pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     to: &'a ProcessRef<M>,
     timeout: Option<Duration>,
     read: fn(M::Reply) -> T,
-    stage: Stage<M>,
-}
-
-enum Stage<M: Message> {
-    Unsent(M),
-    Sent { answer: Arc<Answer<M>>, alarm: Option<Alarm>, _wait: Option<Wait> },
-    Done,
+    /// Until it is sent.
+    message: Option<M>,
+    /// From then on until there is an outcome.
+    answer: Option<Arc<Answer<M>>>,
+    alarm: Option<Alarm>,
+    wait: Option<Wait>,
 }
 
 impl<'a, M: Message, T> Call<'a, M, T> {
     pub(crate) fn new(to: &'a ProcessRef<M>, message: M, read: fn(M::Reply) -> T) -> Self {
-        Call { to, timeout: Some(limits::CALL_TIMEOUT), read, stage: Stage::Unsent(message) }
+        let (timeout, message) = (Some(limits::CALL_TIMEOUT), Some(message));
+        Call { to, timeout, read, message, answer: None, alarm: None, wait: None }
     }
 
     /// How long to wait, from the first poll on. Default: five seconds.
@@ -161,32 +175,28 @@ impl<'a, M: Message, T> Call<'a, M, T> {
     }
 
     /// Sends the message; `Err` if it was refused.
-    fn send(&mut self, message: M, cx: &Context<'_>) -> Result<(), CallError<M>> {
-        let port = &self.to.port;
-        let wait = match wait_for::wait_for(&**port) {
-            Ok(wait) => wait,
-            Err(cycle) => {
-                let why = NotDelivered::Cycle(cycle);
-                return Err(CallError::NotDelivered { message, why });
-            }
-        };
+    fn send(&mut self, cx: &Context<'_>) -> Result<(), NotDelivered> {
+        self.wait = wait_for::wait_for(&*self.to.port).map_err(NotDelivered::Cycle)?;
         let answer = Answer::open(cx.waker());
-        let envelope = Envelope { message, answer: Some(answer.clone()) };
-        match port.deliver(self.to.addressee(), envelope) {
-            Ok(()) => {
-                self.stage = Stage::Sent { answer, alarm: None, _wait: wait };
-                Ok(())
-            }
-            Err((envelope, why)) => Err(CallError::NotDelivered { message: envelope.message, why }),
-        }
+        self.to.port.deliver(self.to.incarnation, &mut self.message, Some(&answer))?;
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    /// Waits for the deadline, if there is one.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(timeout) = self.timeout else { return Poll::Pending };
+        let alarm = self.alarm.get_or_insert_with(|| clock::alarm(clock::now().after(timeout)));
+        alarm.as_mut().poll(cx)
     }
 
     /// The deadline has passed: what is the outcome?
-    fn late(&self, answer: &Arc<Answer<M>>) -> Result<M::Reply, CallError<M>> {
+    fn late(&self, answer: &Arc<Answer<M>>) -> Outcome<M> {
         if let Some(message) = self.to.port.withdraw(answer) {
-            return Err(CallError::NotDelivered { message, why: NotDelivered::Timeout });
+            let why = NotDelivered::Timeout;
+            return Err(Box::new(CallError::NotDelivered { message, why }));
         }
-        answer.close().unwrap_or(Err(CallError::Unknown(Unknown::Timeout)))
+        answer.close().unwrap_or_else(|| Err(Box::new(CallError::Unknown(Unknown::Timeout))))
     }
 }
 
@@ -198,36 +208,41 @@ impl<M: Message, T> Future for Call<'_, M, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if matches!(this.stage, Stage::Unsent(_))
-            && let Stage::Unsent(message) = mem::replace(&mut this.stage, Stage::Done)
-            && let Err(refused) = this.send(message, cx)
-        {
-            return Poll::Ready(Err(refused));
+        if this.message.is_some() {
+            if let Err(why) = this.send(cx) {
+                let refused = this.message.take().map(|message| {
+                    this.wait = None;
+                    CallError::NotDelivered { message, why }
+                });
+                return Poll::Ready(Err(refused.unwrap_or(CallError::Unknown(Unknown::NoReply))));
+            }
+            // The outcome wakes this task, however soon it comes.
+            if this.poll_deadline(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
-        let timeout = this.timeout;
-        let Stage::Sent { answer, alarm, .. } = &mut this.stage else {
+        let Some(answer) = this.answer.take() else {
             return Poll::Ready(Err(CallError::Unknown(Unknown::NoReply)));
         };
         let outcome = match answer.poll(cx) {
             Poll::Ready(outcome) => outcome,
-            Poll::Pending => {
-                let Some(timeout) = timeout else { return Poll::Pending };
-                let alarm = alarm.get_or_insert_with(|| clock::alarm(clock::now().after(timeout)));
-                if alarm.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                let answer = answer.clone();
-                this.late(&answer)
+            Poll::Pending if this.poll_deadline(cx).is_pending() => {
+                this.answer = Some(answer);
+                return Poll::Pending;
             }
+            Poll::Pending => this.late(&answer),
         };
-        this.stage = Stage::Done;
-        Poll::Ready(outcome.map(this.read))
+        (this.alarm, this.wait) = (None, None);
+        Poll::Ready(match outcome {
+            Ok(reply) => Ok((this.read)(reply)),
+            Err(error) => Err(*error),
+        })
     }
 }
 
 impl<M: Message, T> Drop for Call<'_, M, T> {
     fn drop(&mut self) {
-        if let Stage::Sent { answer, .. } = &self.stage {
+        if let Some(answer) = &self.answer {
             drop(self.to.port.withdraw(answer));
             drop(answer.close());
         }
@@ -260,15 +275,22 @@ impl<'a, M: Message> Cast<'a, M> {
     /// # Errors
     /// [`CastError`], with the message handed back.
     pub fn send(mut self) -> Result<(), CastError<M>> {
-        self.message.take().map_or(Ok(()), |message| deliver(self.to, message))
+        deliver(self.to, &mut self.message)
     }
 }
 
-fn deliver<M: Message>(to: &ProcessRef<M>, message: M) -> Result<(), CastError<M>> {
-    let envelope = Envelope { message, answer: None };
-    to.port
-        .deliver(to.addressee(), envelope)
-        .map_err(|(envelope, why)| CastError { message: envelope.message, why })
+#[inline]
+fn deliver<M: Message>(to: &ProcessRef<M>, message: &mut Option<M>) -> Result<(), CastError<M>> {
+    match to.port.deliver(to.incarnation, message, None) {
+        Ok(()) => Ok(()),
+        Err(why) => refused(message, why),
+    }
+}
+
+#[cold]
+fn refused<M: Message>(message: &mut Option<M>, why: Refused) -> Result<(), CastError<M>> {
+    let error = message.take().map(|message| CastError { message, why: why.into() });
+    error.map_or(Ok(()), Err)
 }
 
 impl<M: Message> Unpin for Cast<'_, M> {}
@@ -276,9 +298,11 @@ impl<M: Message> Unpin for Cast<'_, M> {}
 impl<M: Message> Future for Cast<'_, M> {
     type Output = Result<(), CastError<M>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let to = self.to;
-        Poll::Ready(self.message.take().map_or(Ok(()), |message| deliver(to, message)))
+        let this = &mut *self;
+        // Polled again it does nothing: there is no message any more.
+        Poll::Ready(deliver(this.to, &mut this.message))
     }
 }
 

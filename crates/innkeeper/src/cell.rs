@@ -4,13 +4,14 @@
 //! and drops of user data run only after the lock is released.
 
 mod port;
+mod taken;
 mod turn;
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
@@ -22,7 +23,7 @@ use crate::exit::ExitReason;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::limits;
-use crate::mailbox::{Batch, Envelope, Inbox};
+use crate::mailbox::{Envelope, Inbox};
 use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::{ProcessInfo, What};
@@ -30,9 +31,10 @@ use crate::owner::Owner;
 use crate::process::{Message, Process};
 use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, State, Step};
 use crate::seam::Mutex;
-use crate::seam::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::seam::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::wait_for::WaitNode;
 
+pub(crate) use taken::Taken;
 pub(crate) use turn::{KILL, STOP, Work};
 
 /// What can be said to the process of an owner.
@@ -42,17 +44,18 @@ pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
 pub(crate) type Flight = SetOnce<Outcome>;
 
 /// One process, from its first start to its last end.
+// In this order: what the runner writes for each message is not beside what senders write.
+#[repr(C)]
 pub(crate) struct Cell<O: Owner> {
     /// The number of the live incarnation, or 0: the slot's answer for those who only look, so that
     /// finding a live process takes no lock. Written under the lock.
     live: AtomicU64,
     /// Which orders wait for the runner. Written under the lock.
     signal: AtomicU8,
-    /// Passes of the sweeper since the last message; 255 and more count as 255.
-    quiet: AtomicU8,
-    core: Mutex<Core<MessageOf<O>>>,
-    batch: Batch<MessageOf<O>>,
+    /// How many messages the runner has taken and not begun. Written by the runner.
+    taken: AtomicU32,
     pub(crate) owner: O,
+    core: Mutex<Core<MessageOf<O>>>,
 }
 
 struct Core<M: Message> {
@@ -62,6 +65,10 @@ struct Core<M: Message> {
     waker: Option<Waker>,
     /// The runner waits for a message, not for user code, and has not been woken.
     idle: bool,
+    /// The runner is not at rest: it keeps memory to serve with.
+    awake: bool,
+    /// Passes of the sweeper since the last message; 255 and more count as 255.
+    quiet: u8,
     flight: Option<Arc<Flight>>,
     /// What few processes need.
     extras: Option<Box<Extras>>,
@@ -128,17 +135,18 @@ impl<O: Owner> Cell<O> {
         Arc::new(Cell {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
-            quiet: AtomicU8::new(0),
+            taken: AtomicU32::new(0),
+            owner,
             core: Mutex::new(Core {
                 slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
                 inbox: Inbox::new(),
                 waker: None,
                 idle: false,
+                awake: false,
+                quiet: 0,
                 flight: None,
                 extras: None,
             }),
-            batch: Batch::new(),
-            owner,
         })
     }
 
@@ -216,16 +224,26 @@ impl<O: Owner> Cell<O> {
         }
     }
 
-    /// Asks a process for which nothing has come during so many passes whether it may go.
-    pub(crate) fn sweep(&self, passes: u8) {
+    /// Sends a process for which nothing has come in a while to rest, and asks one for which
+    /// nothing has come in so many passes whether it may go.
+    pub(crate) fn sweep(&self, passes: Option<u8>) {
         let Some(incarnation) = self.live() else {
             return;
         };
+        let mut core = self.core.lock();
         // In the midst of something it is not idle, however long that takes.
-        let waits = self.core.lock().idle;
-        let quiet = if waits { self.quiet.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
-        self.quiet.store(if quiet > passes { 0 } else { quiet }, Ordering::Relaxed);
-        if quiet > passes {
+        core.quiet = if core.idle { core.quiet.saturating_add(1) } else { 0 };
+        let rest = core.awake && core.quiet > 1;
+        let asked = passes.is_some_and(|passes| core.quiet > passes);
+        if asked {
+            core.quiet = 0;
+        }
+        let wake = if rest { self.raise(&mut core, turn::REST) } else { None };
+        drop(core);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
+        if asked {
             self.notify(incarnation, Notice::Idle);
         }
     }
@@ -278,7 +296,7 @@ impl<O: Owner> Cell<O> {
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let (returned, why) = match step.hand_back {
             None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(why) => (core.inbox.drain(&self.batch), why),
+            Some(why) => (core.inbox.drain(), why),
         };
         Effects { settle, wake, returned, why }
     }
@@ -306,6 +324,15 @@ impl<O: Owner> Cell<O> {
             }
         };
         self.raise(core, bit)
+    }
+
+    fn capacity(&self) -> u32 {
+        self.owner.spec().mailbox_capacity
+    }
+
+    /// How many messages the runner has taken and not begun.
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed) as usize
     }
 
     fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
@@ -336,7 +363,7 @@ impl<O: Owner> Cell<O> {
             drop(contained(|| match answer {
                 Some(answer) => {
                     let why = why.clone();
-                    answer.settle(Err(CallError::NotDelivered { message, why }));
+                    answer.fail(CallError::NotDelivered { message, why });
                 }
                 None => drop(message),
             }));
@@ -364,7 +391,7 @@ impl<O: Owner> Cell<O> {
             state: told.map_or(slot.state(), |_| Some(State::Stopping)),
             age: now.since(told.unwrap_or(slot.since())),
             stuck: kill_at.is_some_and(|at| at.after(limits::STUCK_AFTER) < now),
-            mailbox_len: core.inbox.len() + self.batch.len(),
+            mailbox_len: core.inbox.len() + self.taken(),
             restarts: slot.restarts(),
             exits: slot.exits(),
             watchers: extras.map_or(0, |extras| extras.watchers.len()),
@@ -377,6 +404,12 @@ impl<O: Owner> Cell<O> {
 impl<M: Message> Core<M> {
     fn flight(&mut self) -> Arc<Flight> {
         self.flight.get_or_insert_default().clone()
+    }
+
+    /// Notes that the runner waits for whatever comes.
+    fn wait(&mut self, cx: &Context<'_>) {
+        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        self.idle = true;
     }
 
     /// The orders, the first of which came now or before.

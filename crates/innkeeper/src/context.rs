@@ -23,7 +23,8 @@ use crate::seam::{DelayQueue, TimerKey, time_left};
 pub struct Context<P: Process> {
     port: Arc<dyn Port<P::Message>>,
     incarnation: Incarnation,
-    wish: Option<Wish>,
+    /// Boxed, for it is rare.
+    wish: Option<Box<Wish>>,
     /// What few processes use.
     extras: Option<Box<Extras<P::Message>>>,
 }
@@ -106,7 +107,7 @@ impl<P: Process> Context<P> {
     /// Ends the process in order once the present callback returns (OTP's
     /// `{:stop, reason, state}`): no further message is handled, then `terminate` runs.
     pub fn stop(&mut self, reason: ExitReason) {
-        self.wish = Some(Wish::Stop(reason));
+        self.wish = Some(Box::new(Wish::Stop(reason)));
     }
 
     /// Ends the process once the present callback returns, if nothing waits for it then.
@@ -115,7 +116,7 @@ impl<P: Process> Context<P> {
     /// Looking and closing are one step: a message that is accepted in the race is handled, by this
     /// incarnation, which then stays, or by the next one.
     pub fn stop_if_idle(&mut self) {
-        self.wish.get_or_insert(Wish::StopIfIdle);
+        self.wish.get_or_insert_with(|| Box::new(Wish::StopIfIdle));
     }
 
     /// Runs a task beside the process, for as long as this incarnation lives.
@@ -281,7 +282,17 @@ impl<P: Process> Context<P> {
     }
 
     pub(crate) fn take_wish(&mut self) -> Option<Wish> {
-        self.wish.take()
+        self.wish.take().map(|wish| *wish)
+    }
+
+    /// Whether nothing but a message or an order can bring something to do.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.wish.is_none() && !self.has_extras()
+    }
+
+    /// Whether there are, or were, timers or tasks.
+    pub(crate) fn has_extras(&self) -> bool {
+        self.extras.is_some()
     }
 
     /// The next message of a timer; or why the process has to go, if one of its tasks panicked.

@@ -12,11 +12,11 @@ use crate::exit::ExitReason;
 use crate::owner::Owner;
 use crate::seam::thread_local;
 
-/// Why user code did not finish.
+/// Why user code did not finish. Small, for it is looked for after each message.
 #[derive(Debug)]
 pub(crate) enum Interrupt {
-    Panicked(ExitReason),
-    Killed(ExitReason),
+    Panicked(Box<ExitReason>),
+    Killed(Box<ExitReason>),
     /// It did not finish by its deadline.
     Late,
 }
@@ -32,31 +32,30 @@ pub(crate) enum Limit {
     Terminate(Option<Moment>),
 }
 
-pin_project_lite::pin_project! {
-    /// User code under guard.
-    pub(crate) struct Guarded<'a, F, O: Owner> {
-        #[pin]
-        code: Option<F>,
-        cell: &'a Cell<O>,
-        limit: Limit,
-        alarm: Option<(Moment, Alarm)>,
-    }
+/// User code under guard. What is left of it when it is done is dropped under guard too.
+pub(crate) struct Guarded<'a, F, O: Owner> {
+    code: Pin<&'a mut Option<F>>,
+    cell: &'a Cell<O>,
+    limit: Limit,
+    alarm: Option<Box<(Moment, Alarm)>>,
 }
 
-/// Runs `code` for the process of `cell`.
-pub(crate) fn guarded<F: Future, O: Owner>(
-    cell: &Cell<O>,
+/// Runs `code`, which is there, for the process of `cell`.
+#[inline]
+pub(crate) fn guarded<'a, F: Future, O: Owner>(
+    cell: &'a Cell<O>,
     limit: Limit,
-    code: F,
-) -> Guarded<'_, F, O> {
-    Guarded { code: Some(code), cell, limit, alarm: None }
+    code: Pin<&'a mut Option<F>>,
+) -> Guarded<'a, F, O> {
+    Guarded { code, cell, limit, alarm: None }
 }
 
 /// Runs user code that is not a future.
-pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, ExitReason> {
+pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, Box<ExitReason>> {
     // The code's data is not looked at again by anybody who relies on it, except by a `terminate`
     // that is told of the panic.
-    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| ExitReason::panicked(&*payload))
+    catch_unwind(AssertUnwindSafe(code))
+        .map_err(|payload| Box::new(ExitReason::panicked(&*payload)))
 }
 
 thread_local! {
@@ -90,50 +89,59 @@ impl Drop for Cut {
 impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
     type Output = Result<F::Output, Interrupt>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let mut result = if this.cell.is_ordered(cell::KILL) {
-            Poll::Ready(Err(killed(this.cell)))
-        } else {
-            let code = this.code.as_mut().as_pin_mut();
-            let Some(code) = code else {
-                return Poll::Pending;
-            };
-            match contained(|| code.poll(cx)) {
-                Ok(polled) => polled.map(Ok),
-                Err(reason) => Poll::Ready(Err(Interrupt::Panicked(reason))),
-            }
-        };
-        if result.is_pending() {
-            this.cell.busy(cx);
-            if this.cell.is_ordered(cell::KILL) {
-                result = Poll::Ready(Err(killed(this.cell)));
-            } else if is_late(this.cell, *this.limit, this.alarm, cx) {
-                result = Poll::Ready(Err(Interrupt::Late));
-            }
+        let this = self.get_mut();
+        if this.cell.is_ordered(cell::KILL) {
+            return this.cut_short(killed(this.cell));
         }
-        if result.is_ready() {
-            // What the code held is user data too: dropping it may panic.
-            let dropped = contained(|| {
-                let _cut = matches!(result, Poll::Ready(Err(_))).then(Cut::begin);
+        let polled = contained(|| {
+            let polled = this.code.as_mut().as_pin_mut()?.poll(cx);
+            if polled.is_ready() {
+                // What the code held is user data too: dropping it may panic.
                 this.code.set(None);
-            });
-            if let (Err(reason), Poll::Ready(Ok(_))) = (dropped, &result) {
-                result = Poll::Ready(Err(Interrupt::Panicked(reason)));
             }
+            Some(polled)
+        });
+        match polled {
+            Ok(Some(Poll::Ready(output))) => Poll::Ready(Ok(output)),
+            Ok(Some(Poll::Pending)) => this.pending(cx),
+            Ok(None) => Poll::Pending,
+            Err(reason) => this.cut_short(Interrupt::Panicked(reason)),
         }
-        result
+    }
+}
+
+impl<F: Future, O: Owner> Guarded<'_, F, O> {
+    fn pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Interrupt>> {
+        self.cell.busy(cx);
+        if self.cell.is_ordered(cell::KILL) {
+            self.cut_short(killed(self.cell))
+        } else if is_late(self.cell, self.limit, &mut self.alarm, cx) {
+            self.cut_short(Interrupt::Late)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn cut_short(&mut self, why: Interrupt) -> Poll<Result<F::Output, Interrupt>> {
+        // A panic in this is of no more news.
+        drop(contained(|| {
+            let _cut = Cut::begin();
+            self.code.set(None);
+        }));
+        Poll::Ready(Err(why))
     }
 }
 
 fn killed<O: Owner>(cell: &Cell<O>) -> Interrupt {
-    Interrupt::Killed(cell.orders().kill.unwrap_or(ExitReason::Killed))
+    Interrupt::Killed(Box::new(cell.orders().kill.unwrap_or(ExitReason::Killed)))
 }
 
 fn is_late<O: Owner>(
     cell: &Cell<O>,
     limit: Limit,
-    alarm: &mut Option<(Moment, Alarm)>,
+    alarm: &mut Option<Box<(Moment, Alarm)>>,
     cx: &mut Context<'_>,
 ) -> bool {
     let ordered = || {
@@ -151,8 +159,8 @@ fn is_late<O: Owner>(
     let Some(deadline) = deadline else {
         return false;
     };
-    if alarm.as_ref().is_none_or(|(at, _)| *at != deadline) {
-        *alarm = Some((deadline, clock::alarm(deadline)));
+    if alarm.as_ref().is_none_or(|alarm| alarm.0 != deadline) {
+        *alarm = Some(Box::new((deadline, clock::alarm(deadline))));
     }
-    alarm.as_mut().is_some_and(|(_, alarm)| alarm.as_mut().poll(cx).is_ready())
+    alarm.as_mut().is_some_and(|alarm| alarm.1.as_mut().poll(cx).is_ready())
 }

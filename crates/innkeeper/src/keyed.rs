@@ -92,6 +92,7 @@ impl<R> Outcome<R> {
     ///
     /// # Errors
     /// [`GetError::Declined`] if `init` declined.
+    #[inline]
     pub fn process(self) -> Result<R, GetError> {
         match self {
             Outcome::Started(process) | Outcome::Existing(process) => Ok(process),

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Messages that may wait in one mailbox, unless its child spec says otherwise.
 pub const MAILBOX_CAPACITY: u32 = 1024;
 
+/// Messages that an idle mailbox keeps the memory for, until nothing has come for a while.
+pub const MAILBOX_KEPT: usize = 1024;
+
 /// How long a call waits for its reply, unless it says otherwise (OTP's `GenServer.call`: 5 s).
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -9,7 +9,6 @@ use crate::clock;
 use crate::error::{NotDelivered, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
-use crate::mailbox::Envelope;
 use crate::node::Node;
 use crate::observe::ProcessInfo;
 use crate::process::Message;
@@ -18,18 +17,38 @@ use crate::wait_for;
 
 /// A process that takes messages of one type.
 pub(crate) trait Port<M: Message>: Node {
-    /// Puts a message into the mailbox: for one incarnation, or for whichever is next.
+    /// Puts a message into the mailbox: for one incarnation, or, for [`Incarnation::NONE`], for
+    /// whichever is next.
     ///
     /// # Errors
-    /// The message, and why it was refused.
+    /// Why it was refused; then the message stays where it is.
     fn deliver(
         &self,
-        to: Option<Incarnation>,
-        envelope: Envelope<M>,
-    ) -> Result<(), (Envelope<M>, NotDelivered)>;
+        to: Incarnation,
+        message: &mut Option<M>,
+        answer: Option<&Arc<Answer<M>>>,
+    ) -> Result<(), Refused>;
 
     /// Takes a call back that has not been begun.
     fn withdraw(&self, answer: &Arc<Answer<M>>) -> Option<M>;
+}
+
+/// Why a mailbox does not take a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refused {
+    Full { capacity: u32 },
+    Ended,
+    Stopping,
+}
+
+impl From<Refused> for NotDelivered {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full { capacity } => NotDelivered::Full { capacity },
+            Refused::Ended => NotDelivered::Ended,
+            Refused::Stopping => NotDelivered::Stopping,
+        }
+    }
 }
 
 /// The address of one incarnation of a process (OTP's pid), typed by what can be said to it.
@@ -44,6 +63,7 @@ pub struct ProcessRef<M: Message> {
 }
 
 impl<M: Message> ProcessRef<M> {
+    #[inline]
     pub(crate) fn new(port: Arc<dyn Port<M>>, incarnation: Incarnation) -> Self {
         ProcessRef { port, incarnation }
     }
@@ -51,11 +71,6 @@ impl<M: Message> ProcessRef<M> {
     /// The address of whichever incarnation there is: for messages that name the key.
     pub(crate) fn whichever(port: Arc<dyn Port<M>>) -> Self {
         ProcessRef { port, incarnation: Incarnation::NONE }
-    }
-
-    /// Whom a message is for; `None`: whichever incarnation is next.
-    pub(crate) fn addressee(&self) -> Option<Incarnation> {
-        (self.incarnation != Incarnation::NONE).then_some(self.incarnation)
     }
 
     /// Which incarnation it names.

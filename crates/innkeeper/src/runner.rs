@@ -1,26 +1,27 @@
 //! The task of one process: runs its incarnations one after the other and reports how each ended.
 
+mod serve;
+
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::Poll;
 
-use crate::call::ReplyTo;
-use crate::cell::{self, Cell, MessageOf, Work};
+use crate::cell::Cell;
 use crate::child_spec::Shutdown;
 use crate::clock;
-use crate::context::{Context, Wish};
+use crate::context::Context;
 use crate::exit::ExitReason;
 use crate::guard::{Interrupt, Limit, contained, guarded};
 use crate::incarnation::Incarnation;
-use crate::limits;
-use crate::mailbox::Envelope;
-use crate::node::{Node, Notice};
+use crate::node::Node;
 use crate::observe::What;
 use crate::owner::Owner;
 use crate::process::Process;
 use crate::registry::slot::{Event, Next, Ruling};
-use crate::seam::{Spawner, yield_now};
+use crate::runner::serve::{End, ordered, serve};
+use crate::seam::Spawner;
 use crate::wait_for::As;
 
 /// Runs the process of a cell that was just made.
@@ -35,6 +36,13 @@ pub(crate) fn spawn<O: Owner>(spawner: &Spawner, cell: Arc<Cell<O>>) {
 struct Life<O: Owner> {
     cell: Arc<Cell<O>>,
     over: bool,
+}
+
+impl<O: Owner> Life<O> {
+    /// The process has ended, and everybody knows.
+    fn over(mut self) {
+        self.over = true;
+    }
 }
 
 impl<O: Owner> Drop for Life<O> {
@@ -54,25 +62,59 @@ impl<O: Owner> Drop for Life<O> {
     }
 }
 
-async fn run<O: Owner>(mut life: Life<O>) {
-    let mut again = false;
-    loop {
-        let reason = incarnate(&life.cell, again).await;
-        let mut next = end(&life.cell, &reason);
-        while let Some(Next::Restart { .. } | Next::Hold) = next {
-            if next == Some(Next::Hold) {
-                O::held(&life.cell);
-                poll_fn(|cx| life.cell.poll_held(cx)).await;
+#[allow(clippy::manual_async_fn)] // An `async fn` keeps its arguments twice.
+fn run<O: Owner>(life: Life<O>) -> impl Future<Output = ()> + Send {
+    // What is kept of this while a process rests is what its task costs: whatever comes and goes is
+    // in a box of its own.
+    async move {
+        let mut again = false;
+        loop {
+            let mut ctx = Context::new(life.cell.clone(), life.cell.incarnation());
+            let reason = match Box::pin(start(&life.cell, &mut ctx, again)).await {
+                Err(reason) => reason,
+                Ok(mut state) => {
+                    let end = loop {
+                        if ctx.is_at_rest() {
+                            poll_fn(|cx| life.cell.poll_rest(cx)).await;
+                        }
+                        if let Some(end) = ordered(&life.cell) {
+                            break end;
+                        }
+                        let served = Box::pin(serve(&life.cell, &mut state, &mut ctx)).await;
+                        if let Some(end) = served {
+                            break end;
+                        }
+                    };
+                    Box::pin(finish(&life.cell, state, &mut ctx, end)).await
+                }
+            };
+            drop(ctx);
+            match end(&life.cell, &reason) {
+                Some(next @ (Next::Restart { .. } | Next::Hold)) => {
+                    if !Box::pin(begins_again(&life.cell, &reason, next)).await {
+                        break;
+                    }
+                }
+                _ => break,
             }
-            back_off(&life.cell).await;
-            next = begin_again(&life.cell, &reason);
+            again = true;
         }
-        if next.is_some() {
-            break;
-        }
-        again = true;
+        life.over();
     }
-    life.over = true;
+}
+
+/// What comes between two incarnations: being held, a wait. `false` if it was the last one.
+async fn begins_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason, next: Next) -> bool {
+    let mut next = Some(next);
+    while let Some(Next::Restart { .. } | Next::Hold) = next {
+        if next == Some(Next::Hold) {
+            O::held(cell);
+            poll_fn(|cx| cell.poll_held(cx)).await;
+        }
+        back_off(cell).await;
+        next = begin_again(cell, reason);
+    }
+    next.is_none()
 }
 
 /// Begins the next incarnation, unless it was held or stopped while it waited.
@@ -128,19 +170,20 @@ async fn back_off<O: Owner>(cell: &Cell<O>) {
     .await;
 }
 
-/// One incarnation, from the first instruction of `init` until its state is dropped and its tasks
-/// have ended.
-async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
-    let incarnation = cell.incarnation();
+/// The start of an incarnation: its state, or why there is none, with nothing left of it.
+async fn start<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    ctx: &mut Context<O::Process>,
+    again: bool,
+) -> Result<O::Process, ExitReason> {
+    let incarnation = ctx.incarnation();
     let began = clock::now();
-    let mut ctx = Context::new(cell.clone(), incarnation);
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
-        // Boxed, so that a large init does not size the task for the rest of its life. The
-        // arguments too are made by user code, which belongs to the start.
-        let init = Box::pin(async { O::Process::init(&cell.owner.args(), &mut ctx).await });
-        guarded(cell, Limit::Init(deadline), init).await
+        // The arguments too are made by user code, which belongs to the start.
+        let init = async { O::Process::init(&cell.owner.args(), ctx).await };
+        guarded(cell, Limit::Init(deadline), pin!(Some(init))).await
     };
     let failure = match started {
         Ok(Ok(state)) => {
@@ -148,12 +191,10 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
             cell.carry_out(effects);
             let took = clock::now().since(began);
             cell.owner.observe(incarnation, What::Ready { again, took });
-            let reason = live(cell, state, &mut ctx).await;
-            ctx.end_tasks().await;
-            return reason;
+            return Ok(state);
         }
         Ok(Err(error)) => error.failure,
-        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Some(reason),
+        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Some(*reason),
         Err(Interrupt::Late) => {
             cell.check_start_deadline();
             Some(ExitReason::StartTimeout)
@@ -161,7 +202,7 @@ async fn incarnate<O: Owner>(cell: &Arc<Cell<O>>, again: bool) -> ExitReason {
     };
     not_started(cell, incarnation, again, failure.as_ref());
     ctx.end_tasks().await;
-    failure.unwrap_or(ExitReason::Normal)
+    Err(failure.unwrap_or(ExitReason::Normal))
 }
 
 /// Reports that `init` made no state; without a reason, that it declined.
@@ -186,21 +227,13 @@ fn not_started<O: Owner>(
     }
 }
 
-/// How the messages of a live incarnation came to an end.
-enum End {
-    /// In order, or by a panic: `terminate` runs.
-    Terminate(ExitReason),
-    /// By a kill.
-    Dead(ExitReason),
-}
-
-/// The live part of an incarnation; drops the state.
-async fn live<O: Owner>(
+/// The end of a live incarnation: drops its state, and waits until its tasks have ended.
+async fn finish<O: Owner>(
     cell: &Arc<Cell<O>>,
     mut state: O::Process,
     ctx: &mut Context<O::Process>,
+    end: End,
 ) -> ExitReason {
-    let end = serve(cell, &mut state, ctx).await;
     let (End::Terminate(reason) | End::Dead(reason)) = &end;
     let (_, effects) = cell.apply(Event::Exited(reason.clone(), cell.ruling(reason)));
     cell.carry_out(effects);
@@ -209,8 +242,9 @@ async fn live<O: Owner>(
         End::Terminate(reason) => terminate(cell, &mut state, reason, ctx).await,
     };
     if let Err(panicked) = contained(|| drop(state)) {
-        reason = panicked;
+        reason = *panicked;
     }
+    ctx.end_tasks().await;
     reason
 }
 
@@ -225,126 +259,13 @@ async fn terminate<O: Owner>(
         Shutdown::Timeout(time) => Some(clock::now().after(time)),
         Shutdown::Infinity => None,
     };
-    let code = Box::pin(async { state.terminate(&reason, ctx).await });
-    match guarded(cell, Limit::Terminate(deadline), code).await {
+    let done = {
+        let code = async { state.terminate(&reason, ctx).await };
+        guarded(cell, Limit::Terminate(deadline), pin!(Some(code))).await
+    };
+    match done {
         Ok(()) => reason,
-        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => reason,
+        Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => *reason,
         Err(Interrupt::Late) => ExitReason::Killed,
     }
-}
-
-/// Handles what comes, until something ends it.
-async fn serve<O: Owner>(
-    cell: &Arc<Cell<O>>,
-    state: &mut O::Process,
-    ctx: &mut Context<O::Process>,
-) -> End {
-    let mut handled: u32 = 0;
-    loop {
-        // First, for `init` is a callback too and may have wished for the end.
-        match ctx.take_wish() {
-            Some(Wish::Stop(reason)) => return End::Terminate(reason),
-            Some(Wish::StopIfIdle) if cell.close_if_idle() => {
-                return End::Terminate(ExitReason::Idle);
-            }
-            Some(Wish::StopIfIdle) | None => {}
-        }
-        // At the start of a turn: a process that never runs out of messages is to hear them too.
-        let extras_first = handled.is_multiple_of(limits::MESSAGES_PER_TURN);
-        let done = match next(cell, ctx, extras_first).await {
-            Err(end) => return end,
-            Ok(Work::Orders) => {
-                let orders = cell.orders();
-                return match (orders.kill, orders.stop) {
-                    (Some(reason), _) => End::Dead(reason),
-                    (None, stop) => End::Terminate(stop.unwrap_or(ExitReason::Shutdown)),
-                };
-            }
-            Ok(Work::Message(Envelope { message, answer })) => {
-                let is_cast = answer.is_none();
-                let reply = ReplyTo::new(answer);
-                let code = async { state.handle(message, reply, ctx).await };
-                let done = guarded(cell, Limit::Handler, code).await;
-                if is_cast && done.is_err() {
-                    let what = What::CastsLost { waiting: 0, begun: true };
-                    cell.owner.observe(ctx.incarnation(), what);
-                }
-                done
-            }
-            Ok(Work::Notice(notice)) => hear(cell, state, notice, ctx).await,
-        };
-        match done {
-            Ok(()) => {}
-            Err(Interrupt::Panicked(reason)) => return End::Terminate(reason),
-            Err(Interrupt::Killed(reason)) => return End::Dead(reason),
-            Err(Interrupt::Late) => return End::Dead(ExitReason::Killed),
-        }
-        handled = handled.wrapping_add(1);
-        if handled.is_multiple_of(limits::MESSAGES_PER_TURN) {
-            yield_now().await;
-        }
-    }
-}
-
-/// The next thing to do: what waits in the cell, then what timers and tasks bring; or the other way
-/// round.
-async fn next<O: Owner>(
-    cell: &Cell<O>,
-    ctx: &mut Context<O::Process>,
-    extras_first: bool,
-) -> Result<Work<MessageOf<O>>, End> {
-    poll_fn(|cx| {
-        if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
-            let extra = poll_extras(ctx, cx);
-            if extra.is_ready() {
-                return extra;
-            }
-        }
-        match cell.poll_work(cx) {
-            Poll::Ready(work) => Poll::Ready(Ok(work)),
-            Poll::Pending => poll_extras(ctx, cx),
-        }
-    })
-    .await
-}
-
-/// What timers and tasks bring.
-fn poll_extras<P: Process>(
-    ctx: &mut Context<P>,
-    cx: &mut task::Context<'_>,
-) -> Poll<Result<Work<P::Message>, End>> {
-    // A timer that repeats makes its message by user code.
-    match contained(|| ctx.poll_extras(cx)) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(Ok(message))) => {
-            Poll::Ready(Ok(Work::Message(Envelope { message, answer: None })))
-        }
-        Ok(Poll::Ready(Err(reason))) | Err(reason) => Poll::Ready(Err(End::Terminate(reason))),
-    }
-}
-
-/// Hears a notice of the runtime.
-async fn hear<O: Owner>(
-    cell: &Cell<O>,
-    state: &mut O::Process,
-    notice: Notice,
-    ctx: &mut Context<O::Process>,
-) -> Result<(), Interrupt> {
-    // Boxed: rare, and not to size the task of a process that hears none.
-    let code = Box::pin(async {
-        match notice {
-            Notice::Down(down) => {
-                ctx.forget(down.monitor);
-                state.down(down, ctx).await;
-            }
-            Notice::LinkExit(exit) => state.link_exit(exit, ctx).await,
-            Notice::Lagged(lagged) => state.lagged(lagged, ctx).await,
-            Notice::Idle => {
-                if state.idle(ctx).await {
-                    ctx.stop_if_idle();
-                }
-            }
-        }
-    });
-    guarded(cell, Limit::Handler, code).await
 }

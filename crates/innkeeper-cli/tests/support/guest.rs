@@ -159,6 +159,7 @@ impl Guest {
         let (code, text) = match key {
             "Enter" => (13, Some("\r")),
             "Tab" => (9, None),
+            "/" => (191, Some("/")),
             other => panic!("no such key: {other}"),
         };
         for kind in [DispatchKeyEventType::KeyDown, DispatchKeyEventType::KeyUp] {
@@ -179,6 +180,7 @@ impl Guest {
         self.value("document.activeElement.select()").await;
     }
 
+    #[allow(dead_code)] // As above.
     pub(crate) async fn clicks(&self, selector: &str) {
         // Nothing is drawn in a tab behind another, and what is not drawn cannot be clicked.
         self.page.bring_to_front().await.unwrap();
@@ -192,6 +194,13 @@ impl Guest {
         self.presses("Enter").await;
     }
 
+    /// Closes the tab.
+    #[allow(dead_code)] // Not every test binary does.
+    pub(crate) async fn closes(self) {
+        self.page.close().await.unwrap();
+    }
+
+    #[allow(dead_code)] // As above.
     pub(crate) async fn reloads(&self) {
         self.page.reload().await.unwrap();
     }

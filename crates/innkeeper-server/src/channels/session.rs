@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::app::App;
+use crate::auth::Permit;
 use crate::channels::frame::{self, Empty, Frame, Reply};
 use crate::channels::outbox::Outbox;
 use crate::error::ApiError;
@@ -29,6 +30,7 @@ type Push = Pin<Box<dyn Future<Output = Option<JoinDone>> + Send>>;
 pub(crate) struct Session {
     app: Arc<App>,
     user: Arc<str>,
+    permit: Permit,
     peer: SocketAddr,
     pub(crate) outbox: Arc<Outbox>,
     topics: HashMap<String, Topic>,
@@ -85,10 +87,11 @@ pub(crate) enum Verdict {
 }
 
 impl Session {
-    pub(crate) fn new(app: Arc<App>, user: Arc<str>, peer: SocketAddr) -> Self {
+    pub(crate) fn new(app: Arc<App>, user: Arc<str>, permit: Permit, peer: SocketAddr) -> Self {
         Session {
             app,
             user,
+            permit,
             peer,
             outbox: Arc::new(Outbox::new()),
             topics: HashMap::new(),
@@ -190,7 +193,7 @@ impl Session {
             let detail = format_args!("expected a topic \"room:KEY\", got {:?}", answer.topic);
             ApiError::new(Code::BadRequest, detail)
         })?;
-        key.parse::<RoomKey>()?;
+        self.permit.check(&key.parse()?)?;
         let max = limits::TOPICS_PER_SOCKET;
         if self.topics.len() >= max {
             // Those whose room has ended do not count: nobody tells this socket when one does.
@@ -279,6 +282,7 @@ impl Session {
         }
         let topic = self.topics.get(&answer.topic);
         let topic = topic.filter(|topic| topic.join_ref == answer.join_ref);
+        self.permit.check_time()?;
         let topic = topic.ok_or_else(ApiError::unjoined)?;
         let room = topic.room.clone().ok_or_else(ApiError::unjoined)?;
         Ok((topic.id, room, text, self.app.intake.enter()?))

@@ -9,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
 
 use crate::app::{App, Open};
+use crate::auth::Permit;
 use crate::channels::session::{Session, Verdict};
 use crate::limits;
 
@@ -32,9 +33,15 @@ enum Close {
 }
 
 /// Serves a socket until its client or the server closes it.
-pub(crate) async fn run(mut socket: WebSocket, user: Arc<str>, peer: SocketAddr, app: Arc<App>) {
+pub(crate) async fn run(
+    mut socket: WebSocket,
+    user: Arc<str>,
+    permit: Permit,
+    peer: SocketAddr,
+    app: Arc<App>,
+) {
     let _open = Open::count(&app.tally.web_sockets);
-    let mut session = Session::new(app.clone(), user, peer);
+    let mut session = Session::new(app.clone(), user, permit, peer);
     let close = serve(&mut socket, &mut session, &app).await;
     tracing::debug!(%peer, ?close, "socket ended");
     // What was sent before the end is still done, and answered if it can be.

@@ -7,8 +7,10 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use innkeeper_api::{Code, RoomKey};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::error::ApiError;
+use crate::limits;
 
 /// The key in the path.
 pub(crate) struct KeyOf(pub(crate) RoomKey);
@@ -48,7 +50,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOf<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, state).await;
+        let body = timeout(limits::BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let body: Result<Bytes, BytesRejection> = body.map_err(|_| {
+            let detail = format_args!("the body took longer than {:?}", limits::BODY_TIMEOUT);
+            ApiError::new(Code::BadRequest, detail).with_status(StatusCode::REQUEST_TIMEOUT)
+        })?;
         let body = body.map_err(|rejection| {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
             let code = if too_large { Code::PayloadTooLarge } else { Code::BadRequest };

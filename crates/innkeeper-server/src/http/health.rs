@@ -45,7 +45,6 @@ fn report(name: &str, uri: &Uri, checks: &[(&str, Result<(), &str>)]) -> Respons
 
 /// This node.
 pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Json<Vec<NodeInfo>> {
-    let uptime = app.started.elapsed().as_millis();
     let state = if app.intake.is_draining() { "draining" } else { "serving" };
     Json(vec![NodeInfo {
         node: app.node.to_string(),
@@ -53,7 +52,7 @@ pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Json<Vec<NodeInfo>> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         rooms: app.rooms.count() as u64,
         shards: 1,
-        uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+        uptime_ms: app.uptime_ms(),
     }])
 }
 

@@ -1,5 +1,6 @@
 //! The API of rooms.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,14 +8,13 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use innkeeper::{Outcome, ProcessInfo};
 use innkeeper_api::{
-    Code, NewMessage, Posted, RoomInfo, RoomKey, RoomsPage, StartOutcome, StartedRoom,
+    Code, ExitInfo, NewMessage, Posted, RoomInfo, RoomKey, StartOutcome, StartedRoom,
 };
-use serde::Deserialize;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::http::Peer;
-use crate::http::extract::{JsonOf, KeyOf, QueryOf};
+use crate::http::extract::{JsonOf, KeyOf};
 use crate::http::guard;
 use crate::limits;
 use crate::room::{Gauge, RoomApi};
@@ -54,10 +54,7 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     KeyOf(key): KeyOf,
 ) -> Result<Json<RoomInfo>, ApiError> {
-    let info = app.rooms.info(&key).ok_or_else(|| {
-        let detail = format_args!("no room {:?} runs; POST here to start it", key.as_str());
-        ApiError::new(Code::NotFound, detail)
-    })?;
+    let info = app.rooms.info(&key).ok_or_else(|| not_running(&key))?;
     Ok(Json(room_info(&app, &key, &info)))
 }
 
@@ -80,6 +77,7 @@ pub(crate) async fn post(
     JsonOf(message): JsonOf<NewMessage>,
 ) -> Result<Json<Posted>, ApiError> {
     user::check_name(&message.user)?;
+    app.admit(&message.user, message.token.as_deref())?.check(&key)?;
     let max = app.config.max_message_bytes;
     if message.text.len() > max {
         return Err(ApiError::too_long(message.text.len(), max));
@@ -96,50 +94,49 @@ pub(crate) async fn post(
     Ok(Json(Posted { seq, incarnation, epoch: 0 }))
 }
 
-/// What part of the list is wanted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Part {
-    #[serde(default)]
-    prefix: String,
-    after: Option<RoomKey>,
-    limit: Option<usize>,
-}
-
-/// `GET /api/rooms`: a page, in the order of the keys.
-pub(crate) async fn list(
+/// `POST /api/rooms/{key}/restart`: kill its process, and answer when it has ended. Its members are
+/// told, and come back to the next one.
+pub(crate) async fn restart(
     State(app): State<Arc<App>>,
-    QueryOf(part): QueryOf<Part>,
-) -> Result<Json<RoomsPage>, ApiError> {
-    let limit = part.limit.unwrap_or(limits::PAGE);
-    if limit == 0 || limit > limits::PAGE {
-        let detail = format_args!("expected a limit of 1 to {}, got {limit}", limits::PAGE);
-        return Err(ApiError::new(Code::BadRequest, detail));
-    }
-    let wanted = |key: &RoomKey| key.as_str().starts_with(&part.prefix);
-    // One more than asked for tells whether there is a next page.
-    let mut rows = app.rooms.page(part.after.as_ref(), limit + 1, wanted).await;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| row.key.to_string());
-    let rooms = rows.iter().map(|row| room_info(&app, &row.key, &row.info)).collect();
-    Ok(Json(RoomsPage { rooms, next }))
+    headers: HeaderMap,
+    KeyOf(key): KeyOf,
+) -> Result<StatusCode, ApiError> {
+    guard::check_admin(&app, &headers)?;
+    let room = app.rooms.whereis(&key).ok_or_else(|| not_running(&key))?;
+    room.kill();
+    let ended = tokio::time::timeout(limits::STOP_TIMEOUT, room.ended()).await;
+    ended.map_err(|_| ApiError::still_stopping("the room has not ended yet; it was told to"))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-fn room_info(app: &App, key: &RoomKey, info: &ProcessInfo) -> RoomInfo {
-    let gauge = info.exposed::<Gauge>();
+fn not_running(key: &RoomKey) -> ApiError {
+    let detail = format_args!("no room {:?} runs; POST here to start it", key.as_str());
+    ApiError::new(Code::NotFound, detail)
+}
+
+/// The state of a process in a word, or two.
+pub(crate) fn state_word(info: &ProcessInfo) -> Cow<'static, str> {
     let word = info.state.map_or("stopping", innkeeper::State::word);
-    let state = if info.stuck { format!("{word} (stuck)") } else { word.to_owned() };
+    if info.stuck { format!("{word} (stuck)").into() } else { word.into() }
+}
+
+pub(crate) fn room_info(app: &App, key: &RoomKey, info: &ProcessInfo) -> RoomInfo {
+    let gauge = info.exposed::<Gauge>();
+    let exits = info.exits.iter().rev().map(|exit| ExitInfo {
+        incarnation: exit.incarnation.to_string(),
+        reason: exit.reason.to_string(),
+    });
     RoomInfo {
         room: key.to_string(),
         incarnation: info.incarnation.to_string(),
         epoch: 0,
         node: app.node.to_string(),
-        state,
+        state: state_word(info).into_owned(),
         members: gauge.as_ref().map_or(0, |gauge| gauge.members()),
         messages: gauge.as_ref().map_or(0, |gauge| gauge.messages()),
         restarts: info.restarts,
         uptime_ms: u64::try_from(info.age.as_millis()).unwrap_or(u64::MAX),
         mailbox_len: info.mailbox_len as u64,
+        exits: exits.collect(),
     }
 }

@@ -9,7 +9,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::accept;
@@ -26,8 +28,22 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
     .await;
 }
 
+/// What HTTP is spoken over.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for T {}
+
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
     let _open = Open::count(&app.tally.http_connections);
+    let Some(tls) = &app.config.tls else { return speak(stream, peer, router, &app).await };
+    match timeout(limits::HEADER_TIMEOUT, tls.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => speak(stream, peer, router, &app).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+        Err(_) => tracing::debug!(%peer, "no handshake in time"),
+    }
+}
+
+async fn speak(stream: impl Wire, peer: SocketAddr, router: Router, app: &App) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
@@ -36,6 +52,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Ar
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_buf_size(limits::HEADER_BYTES)
+        .max_headers(limits::HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(serving);

@@ -23,6 +23,7 @@ use crate::user;
 pub(crate) struct Hello {
     vsn: Option<String>,
     user: Option<String>,
+    token: Option<String>,
 }
 
 /// `GET /socket/websocket?vsn=2.0.0&user=NAME`
@@ -43,6 +44,7 @@ pub(crate) async fn upgrade(
     let missing = "expected user=NAME in the address of the socket";
     let user = hello.user.ok_or_else(|| ApiError::new(Code::BadRequest, missing))?;
     user::check_name(&user)?;
+    let permit = app.admit(&user, hello.token.as_deref())?;
     if app.intake.is_draining() {
         return Err(ApiError::draining());
     }
@@ -58,6 +60,6 @@ pub(crate) async fn upgrade(
         .max_message_size(frame_max)
         .max_frame_size(frame_max);
     Ok(upgrade.on_upgrade(move |web_socket| {
-        sockets.track_future(socket::run(web_socket, user.into(), peer, app))
+        sockets.track_future(socket::run(web_socket, user.into(), permit, peer, app))
     }))
 }

@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::sync::SetOnce;
 
-use super::{Cell, MessageOf, turn};
+use super::{Cell, Core, MessageOf, turn};
 use crate::call::Answer;
-use crate::error::NotDelivered;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -16,7 +16,8 @@ use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
-use crate::process_ref::Port;
+use crate::process::Message;
+use crate::process_ref::{Port, Refused};
 use crate::registry::slot::Signal;
 use crate::seam::atomic::Ordering;
 use crate::wait_for::WaitNode;
@@ -24,43 +25,62 @@ use crate::wait_for::WaitNode;
 impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
     fn deliver(
         &self,
-        to: Option<Incarnation>,
-        envelope: Envelope<MessageOf<O>>,
-    ) -> Result<(), (Envelope<MessageOf<O>>, NotDelivered)> {
+        to: Incarnation,
+        message: &mut Option<MessageOf<O>>,
+        answer: Option<&Arc<Answer<MessageOf<O>>>>,
+    ) -> Result<(), Refused> {
         let mut core = self.core.lock();
-        let refused = match to {
-            Some(to) if core.slot.takes_mail_for(to) => None,
-            Some(to) if core.slot.incarnation() != to => Some(NotDelivered::Ended),
-            Some(_) if core.slot.has_ended() => Some(NotDelivered::Ended),
-            Some(_) => Some(NotDelivered::Stopping),
-            None => (!core.slot.takes_mail_by_key()).then_some(NotDelivered::Stopping),
-        };
-        if let Some(why) = refused {
-            return Err((envelope, why));
+        if !core.slot.takes_mail(to) {
+            return Err(core.refusal(to));
         }
-        let capacity = self.owner.spec().mailbox_capacity;
-        if let Err(envelope) = core.inbox.push(envelope, &self.batch, capacity) {
+        let bound = || (self.capacity(), self.taken.load(Ordering::Relaxed));
+        if !core.inbox.has_room(bound) {
             drop(core);
-            self.owner.refused();
-            return Err((envelope, NotDelivered::Full { capacity }));
+            return Err(self.full());
         }
-        self.quiet.store(0, Ordering::Relaxed);
+        let Some(message) = message.take() else { return Ok(()) };
+        core.inbox.push(Envelope { message, answer: answer.cloned() });
+        core.quiet = 0;
         // A runner in the midst of a handler will look by itself when that is done.
-        let wake = if core.idle {
+        if core.idle {
             core.idle = false;
-            core.waker.take()
-        } else {
-            None
-        };
-        drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
+            let waker = core.waker.take();
+            drop(core);
+            wake(waker);
         }
         Ok(())
     }
 
     fn withdraw(&self, answer: &Arc<Answer<MessageOf<O>>>) -> Option<MessageOf<O>> {
-        self.core.lock().inbox.withdraw(&self.batch, answer)
+        self.core.lock().inbox.withdraw(answer)
+    }
+}
+
+impl<M: Message> Core<M> {
+    /// Why there is no mail for `to`.
+    #[cold]
+    fn refusal(&self, to: Incarnation) -> Refused {
+        let names_another = to != Incarnation::NONE && to != self.slot.incarnation();
+        if names_another || (to != Incarnation::NONE && self.slot.has_ended()) {
+            Refused::Ended
+        } else {
+            Refused::Stopping
+        }
+    }
+}
+
+impl<O: Owner> Cell<O> {
+    #[cold]
+    fn full(&self) -> Refused {
+        self.owner.refused();
+        Refused::Full { capacity: self.capacity() }
+    }
+}
+
+#[cold] // Rare beside the messages that find the process awake.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

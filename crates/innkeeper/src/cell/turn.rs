@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
-use super::{Cell, Effects, MessageOf, Orders};
+use super::{Cell, Effects, MessageOf, Orders, Taken};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
@@ -24,13 +24,19 @@ pub(crate) const STOP: u8 = 1;
 pub(crate) const KILL: u8 = 2;
 /// A notice waits.
 pub(crate) const NOTICE: u8 = 4;
+/// Nothing has come for a while: the runner may go to rest.
+pub(crate) const REST: u8 = 8;
 
 /// What a runner does next.
 pub(crate) enum Work<M: Message> {
     Message(Envelope<M>),
-    Notice(Notice),
+    Notice(Box<Notice>),
     /// There are orders to look at.
     Orders,
+    /// Nothing, and for a while now.
+    Rest,
+    /// A task of the process panicked.
+    Crash(Box<ExitReason>),
 }
 
 /// Those who are to be told of an end.
@@ -62,12 +68,11 @@ impl Watchers {
 
 impl<O: Owner> Cell<O> {
     /// The next thing to do: orders before notices before messages.
-    pub(crate) fn poll_work(&self, cx: &Context<'_>) -> Poll<Work<MessageOf<O>>> {
-        if self.signal.load(Ordering::Acquire) == 0
-            && let Some(envelope) = self.batch.pop()
-        {
-            return Poll::Ready(Work::Message(envelope));
-        }
+    pub(crate) fn poll_work(
+        &self,
+        taken: &mut Taken<'_, O>,
+        cx: &Context<'_>,
+    ) -> Poll<Work<MessageOf<O>>> {
         let mut core = self.core.lock();
         let signal = self.signal.load(Ordering::Acquire);
         if signal & (STOP | KILL) != 0 {
@@ -80,13 +85,34 @@ impl<O: Owner> Cell<O> {
             if extras.notices.is_empty() {
                 self.signal.fetch_and(!NOTICE, Ordering::Release);
             }
-            return Poll::Ready(Work::Notice(notice));
+            return Poll::Ready(Work::Notice(Box::new(notice)));
         }
-        if let Some(envelope) = self.batch.pop().or_else(|| core.inbox.pop(&self.batch)) {
+        if let Some(envelope) = taken.oldest().or_else(|| taken.refill(&mut core.inbox)) {
             return Poll::Ready(Work::Message(envelope));
         }
-        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
-        core.idle = true;
+        if signal & REST != 0 {
+            self.signal.fetch_and(!REST, Ordering::Release);
+            return Poll::Ready(Work::Rest);
+        }
+        core.inbox.shrink(false);
+        taken.shrink();
+        core.wait(cx);
+        Poll::Pending
+    }
+
+    /// Waits, at rest, until there is something to do.
+    pub(crate) fn poll_rest(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut core = self.core.lock();
+        if self.is_ordered(REST) {
+            self.signal.fetch_and(!REST, Ordering::Release);
+        }
+        let work = self.signal.load(Ordering::Acquire) != 0 || core.inbox.len() > 0;
+        core.awake = work;
+        if work {
+            return Poll::Ready(());
+        }
+        core.inbox.shrink(true);
+        core.wait(cx);
         Poll::Pending
     }
 
@@ -139,7 +165,7 @@ impl<O: Owner> Cell<O> {
     /// more, so that one which raced is handled by this incarnation or by the next.
     pub(crate) fn close_if_idle(&self) -> bool {
         let mut core = self.core.lock();
-        let busy = core.inbox.len() + self.batch.len() > 0
+        let busy = core.inbox.len() + self.taken() > 0
             || core.extras.as_ref().is_some_and(|extras| !extras.notices.is_empty());
         if busy {
             return false;

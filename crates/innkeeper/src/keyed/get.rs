@@ -66,20 +66,35 @@ impl<K: Key, P: Process> Unpin for GetOrStart<'_, K, P> {}
 impl<K: Key, P: Process> Future for GetOrStart<'_, K, P> {
     type Output = Answer<P>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(wait) = &mut this.wait {
+        if this.wait.is_none()
+            && this.wanted.args.is_none()
+            && let Some((cell, incarnation)) = this.scope.find_live(this.key)
+        {
+            return Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))));
+        }
+        this.poll_slowly(cx)
+    }
+}
+
+impl<K: Key, P: Process> GetOrStart<'_, K, P> {
+    /// Where there may be something to start, to wait for or to compare.
+    #[cold]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Answer<P>> {
+        if let Some(wait) = &mut self.wait {
             return wait.as_mut().poll(cx);
         }
-        match look(this.scope, this.key, &mut this.wanted, this.starts)? {
+        match look(self.scope, self.key, &mut self.wanted, self.starts)? {
             Found::Live(cell, incarnation) => {
-                this.scope.check_args(&cell, &this.wanted)?;
+                self.scope.check_args(&cell, &self.wanted)?;
                 Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
             }
             found @ Found::Cell { .. } => {
-                let wanted = std::mem::replace(&mut this.wanted, Wanted::nothing());
-                let wait = wait(this.scope, this.key, wanted, this.starts, this.timeout, found);
-                this.wait.insert(Box::pin(wait)).as_mut().poll(cx)
+                let wanted = std::mem::replace(&mut self.wanted, Wanted::nothing());
+                let wait = wait(self.scope, self.key, wanted, self.starts, self.timeout, found);
+                self.wait.insert(Box::pin(wait)).as_mut().poll(cx)
             }
         }
     }

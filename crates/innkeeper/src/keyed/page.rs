@@ -42,6 +42,32 @@ impl<K: Key + Ord, P: Process> Ord for ByKey<K, P> {
     }
 }
 
+impl<K: Key, P: Process> Keyed<K, P> {
+    /// Shows every key to `look`, once, in no order, with a snapshot of its process for whoever
+    /// asks for it: what a page in another order than that of the keys, or a sum over all, is made
+    /// of.
+    ///
+    /// The snapshot has no [name](ProcessInfo::name), since the key is at hand. As in [`page`],
+    /// others run between the chunks of the scan.
+    ///
+    /// # Guarantees
+    /// A key that is taken throughout the scan is shown. One that comes or goes meanwhile may be
+    /// or not.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// [`page`]: Keyed::page
+    pub async fn visit(&self, mut look: impl FnMut(&K, &dyn Fn() -> ProcessInfo)) {
+        for shard in 0..self.scope.table.shards() {
+            for cell in self.scope.table.rows(shard) {
+                look(&cell.owner.key, &|| cell.snapshot());
+            }
+            yield_now().await;
+        }
+    }
+}
+
 impl<K: Key + Ord, P: Process> Keyed<K, P> {
     /// The first keys after `after`, in order, of those that `wanted` picks: at most `limit`, and
     /// at most [`limits::PAGE_MAX`].

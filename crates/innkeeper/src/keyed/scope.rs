@@ -111,6 +111,13 @@ impl<K: Key, P: Process> Scope<K, P> {
         self.look_at(key, self.hasher.hash_one(key))
     }
 
+    /// The live process of a key: what is asked for most often, so on a short way of its own.
+    pub(crate) fn find_live(&self, key: &K) -> Option<(Arc<KeyedCell<K, P>>, Incarnation)> {
+        let cell = self.find(key)?;
+        let incarnation = cell.live()?;
+        Some((cell, incarnation))
+    }
+
     fn look_at(&self, key: &K, hash: u64) -> Option<Found<K, P>> {
         let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
         if let Some(incarnation) = cell.live() {

@@ -52,15 +52,11 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
     async fn handle(&mut self, _: Sweep, _: ReplyTo<Sweep>, _: &mut Context<Self>) {
         let (table, shared) = (&self.scope.table, &self.scope.shared);
         let parked = shared.tally.parked() > 0;
-        if shared.idle_after.is_none() && !parked {
-            return;
-        }
+        let passes = shared.idle_after.map(|_| PASSES);
         for shard in 0..table.shards() {
             for cell in table.rows(shard) {
                 each(cell, |cell| {
-                    if shared.idle_after.is_some() {
-                        cell.sweep(PASSES);
-                    }
+                    cell.sweep(passes);
                     if parked && cell.is_vacant() {
                         drop(self.scope.stop_cell(cell, ExitReason::Normal));
                     }

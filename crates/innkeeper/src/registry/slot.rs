@@ -173,6 +173,12 @@ impl Slot {
         (self.phase == Phase::Live).then_some(self.incarnation)
     }
 
+    /// Whether a message may wait in the mailbox: for one incarnation, or, for
+    /// [`Incarnation::NONE`], for whichever is next.
+    pub(crate) fn takes_mail(&self, to: Incarnation) -> bool {
+        self.takes_mail_for(to) || (to == Incarnation::NONE && self.takes_mail_by_key())
+    }
+
     /// Whether a message for one incarnation may wait in the mailbox. While it starts, only the
     /// process itself has its address.
     pub(crate) fn takes_mail_for(&self, incarnation: Incarnation) -> bool {

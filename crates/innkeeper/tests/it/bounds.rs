@@ -2,7 +2,7 @@
 
 use innkeeper::{
     CallError, ChildSpec, DynamicSupervisor, GetError, NotDelivered, RestartBudget,
-    StartChildError, StartRate, Supervisor, limits,
+    StartChildError, StartRate, State, Supervisor, limits,
 };
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::Instant;
@@ -246,6 +246,27 @@ async fn a_page_has_its_bound_and_pages_together_have_every_key_once() {
     let some = rooms.page(None, usize::MAX, |key| key.ends_with('7')).await;
     assert_eq!(some.len(), 30);
     assert_eq!(rooms.page(None, 0, |_| true).await.len(), 0);
+}
+
+/// P11
+#[tokio::test(start_paused = true)]
+async fn a_visit_shows_every_key_once_with_its_process_and_none_that_has_gone() {
+    let house = House::new();
+    let rooms = house.rooms().await;
+    for n in 0..300 {
+        let _ = rooms.get_or_start(&n.to_string()).await.unwrap();
+    }
+    rooms.stop(&"7".to_owned()).await.unwrap();
+    let (mut seen, mut live) = (Vec::new(), 0);
+    rooms
+        .visit(|key, info| {
+            live += usize::from(info().state == Some(State::Live));
+            seen.push(key.parse::<u32>().unwrap());
+        })
+        .await;
+    seen.sort_unstable();
+    assert_eq!(seen, (0..300).filter(|n| *n != 7).collect::<Vec<_>>());
+    assert_eq!(live, 299);
 }
 
 /// P11

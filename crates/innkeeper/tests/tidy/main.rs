@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // What a test unwraps is what it asserts.
 
 mod imports;
+mod links;
 mod rules;
 mod semantics;
 mod source;
@@ -90,6 +91,18 @@ fn tidy_the_sources_keep_to_the_house_rules() {
         }
     }
     report(&findings);
+}
+
+#[test]
+fn tidy_links_in_the_documents_lead_somewhere() {
+    let root = root();
+    let mut lines = Vec::new();
+    for document in links::documents(&root) {
+        let path = document.strip_prefix(&root).unwrap().display().to_string();
+        let found = links::findings(&document);
+        lines.extend(found.iter().map(|(line, what)| format!("{path}:{line}: {what}")));
+    }
+    report(&lines);
 }
 
 #[test]

@@ -154,7 +154,7 @@ mod tests {
         let row = |id: String| match id.as_str() {
             "C1" => "| C1 | same code | cluster: not yet |\n".to_owned(),
             "G-10" => "| G-10 | global names | none: needs a cluster |\n".to_owned(),
-            "DS-45" => "| DS-45 | what no test says it shows | none: hard |\n".to_owned(),
+            "DS-03" => "| DS-03 | what no test says it shows | none: hard |\n".to_owned(),
             _ => format!("| {id} | what it is | `a_test`, `another` |\n"),
         };
         let other = "| word | what |\n| --- | --- |\n| key | a name |\n";
@@ -164,7 +164,7 @@ mod tests {
 
     fn check(text: &str) -> Vec<String> {
         let tests = ["a_test", "another"].map(str::to_owned).into();
-        let comments = conformance().collect::<Vec<_>>().join(", ").replace("DS-45, ", "");
+        let comments = conformance().collect::<Vec<_>>().join(", ").replace("DS-03, ", "");
         findings(text, &tests, &comments).into_iter().map(|found| found.what).collect()
     }
 
@@ -181,11 +181,11 @@ mod tests {
 
     #[test]
     fn a_line_of_otp_whose_test_does_not_carry_it_is_found() {
-        let text = whole().replace("| DS-45 | what no test says it shows | none: hard |", ROW);
-        assert_eq!(check(&text), ["no test of DS-45 says so; put it into its doc comment"]);
+        let text = whole().replace("| DS-03 | what no test says it shows | none: hard |", ROW);
+        assert_eq!(check(&text), ["no test of DS-03 says so; put it into its doc comment"]);
     }
 
-    const ROW: &str = "| DS-45 | what no test says it shows | `a_test` |";
+    const ROW: &str = "| DS-03 | what no test says it shows | `a_test` |";
 
     #[test]
     fn a_missing_row_and_a_second_one_are_found() {

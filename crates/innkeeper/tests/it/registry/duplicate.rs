@@ -7,7 +7,7 @@ use innkeeper::{Duplicate, ExitReason, ProcessRef, Registry};
 use tokio::task::JoinSet;
 
 use super::end;
-use crate::support::{Log, Order, eventually, script, secs};
+use crate::support::{Gate, Log, Order, eventually, poll_once, script, secs, soon};
 
 type Floors = Registry<&'static str, Order, u32, Duplicate>;
 
@@ -59,6 +59,29 @@ async fn entries_go_with_their_process_before_its_end_is_told() {
     assert!(floors.lookup(&"first").iter().all(|(process, _)| *process == two));
     end(&two).await;
     assert_eq!((floors.count(), floors.lookup(&"first").len()), (0, 0));
+}
+
+/// The records go first: while one is still going, nobody has heard of the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_is_told_only_when_nothing_is_left_of_its_names() {
+    #[derive(Clone)]
+    struct Slow(Gate);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.block();
+        }
+    }
+    let floors: Registry<u32, Order, Slow, Duplicate> = Registry::duplicate();
+    let (one, gate) = (script(&Log::new()).await, Gate::default());
+    floors.register(1, &one, Slow(gate.clone())).unwrap();
+    let mut ended = Box::pin(one.ended());
+    assert!(poll_once(&mut ended).await.is_pending());
+    one.kill();
+    gate.reached().await;
+    assert_eq!(floors.count(), 0);
+    assert!(poll_once(&mut ended).await.is_pending(), "its names are still going");
+    gate.open();
+    assert_eq!(soon(ended).await, ExitReason::Killed);
 }
 
 /// REG-12, REG-49

@@ -1,0 +1,177 @@
+//! The list of rooms: searched, ordered and cut into pages here, so that a screen asks for what it
+//! shows.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use innkeeper::ProcessInfo;
+use innkeeper_api::{Code, RoomKey, RoomsPage};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::extract::QueryOf;
+use crate::http::rooms::{room_info, state_word};
+use crate::limits;
+use crate::room::Gauge;
+
+/// What part of the list is wanted, and in which order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    #[serde(default)]
+    prefix: String,
+    /// Somewhere in the key, in large or small letters.
+    #[serde(default)]
+    contains: String,
+    state: Option<String>,
+    #[serde(default)]
+    sort: Sort,
+    after: Option<RoomKey>,
+    /// What the last row of the page before was ordered by.
+    after_value: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// What the rows are ordered by: keys as they are written, anything else with the most first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    #[default]
+    Key,
+    Members,
+    Messages,
+    Mailbox,
+    Restarts,
+    Oldest,
+    Newest,
+}
+
+/// A room and its place. The order of places is that of the rows.
+struct Ranked {
+    place: Place,
+    info: ProcessInfo,
+}
+
+/// More comes before less, and what is equal in the order of the keys.
+type Place = (Reverse<u64>, RoomKey);
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+/// `GET /api/rooms`
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    QueryOf(part): QueryOf<Part>,
+) -> Result<Json<RoomsPage>, ApiError> {
+    let limit = part.limit.unwrap_or(limits::PAGE);
+    if limit == 0 || limit > limits::PAGE {
+        let detail = format_args!("expected a limit of 1 to {}, got {limit}", limits::PAGE);
+        return Err(ApiError::new(Code::BadRequest, detail));
+    }
+    if part.sort == Sort::Key && part.state.is_none() {
+        return Ok(Json(by_key(&app, &part, limit).await));
+    }
+    Ok(Json(by_value(&app, &part, limit).await))
+}
+
+/// Looks at keys alone, and only at those rooms that it shows.
+async fn by_key(app: &App, part: &Part, limit: usize) -> RoomsPage {
+    // One more than asked for tells whether there is a next page.
+    let mut rows = app.rooms.page(part.after.as_ref(), limit + 1, part.wanted()).await;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| row.key.to_string());
+    let rooms = rows.iter().map(|row| room_info(app, &row.key, &row.info)).collect();
+    RoomsPage { rooms, next, next_value: None }
+}
+
+/// Looks at every room that the search leaves, and keeps the first of them.
+async fn by_value(app: &App, part: &Part, limit: usize) -> RoomsPage {
+    let after: Option<Place> =
+        part.after.clone().map(|key| (Reverse(part.after_value.unwrap_or(0)), key));
+    let mut wanted = part.wanted();
+    let mut page: BinaryHeap<Ranked> = BinaryHeap::new();
+    app.rooms
+        .visit(|key, info| {
+            if !wanted(key) {
+                return;
+            }
+            let info = info();
+            let is_state = part.state.as_ref().is_none_or(|state| state_word(&info) == *state);
+            if info.state.is_none() || !is_state {
+                return;
+            }
+            let value = Reverse(part.sort.value(&info));
+            let full = page.len() > limit;
+            if full && page.peek().is_some_and(|last| (value, key) >= (last.place.0, &last.place.1))
+            {
+                return;
+            }
+            let place = (value, key.clone());
+            if after.as_ref().is_none_or(|after| *after < place) {
+                page.push(Ranked { place, info });
+                if full {
+                    page.pop();
+                }
+            }
+        })
+        .await;
+    let mut rows = page.into_sorted_vec();
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| more);
+    RoomsPage {
+        next: last.map(|row| row.place.1.to_string()),
+        next_value: last.map(|row| row.place.0.0),
+        rooms: rows.iter().map(|row| room_info(app, &row.place.1, &row.info)).collect(),
+    }
+}
+
+impl Part {
+    fn wanted(&self) -> impl FnMut(&RoomKey) -> bool {
+        let contains = self.contains.to_lowercase();
+        move |key| {
+            key.as_str().starts_with(&self.prefix)
+                && (contains.is_empty() || key.as_str().to_lowercase().contains(&contains))
+        }
+    }
+}
+
+impl Sort {
+    /// What a room is ordered by. Of ages the number of the incarnation counts: it grows with each
+    /// start, and unlike an age it does not change between two pages.
+    fn value(self, info: &ProcessInfo) -> u64 {
+        let gauge = |of: fn(&Gauge) -> u64| info.exposed::<Gauge>().map_or(0, |gauge| of(&gauge));
+        match self {
+            Sort::Key => 0,
+            Sort::Members => gauge(Gauge::members),
+            Sort::Messages => gauge(Gauge::messages),
+            Sort::Mailbox => info.mailbox_len as u64,
+            Sort::Restarts => info.restarts,
+            Sort::Newest => info.incarnation.number(),
+            // As far as a JavaScript number goes.
+            Sort::Oldest => ((1 << 53) - 1_u64).saturating_sub(info.incarnation.number()),
+        }
+    }
+}

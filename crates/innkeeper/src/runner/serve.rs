@@ -1,0 +1,168 @@
+//! The live part of an incarnation: handles what comes, in order, until something ends it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{self, Poll};
+
+use crate::call::ReplyTo;
+use crate::cell::{self, Cell, MessageOf, Taken, Work};
+use crate::context::{Context, Wish};
+use crate::exit::ExitReason;
+use crate::guard::{Interrupt, Limit, contained, guarded};
+use crate::limits;
+use crate::mailbox::Envelope;
+use crate::node::Notice;
+use crate::observe::What;
+use crate::owner::Owner;
+use crate::process::Process;
+use crate::seam::yield_now;
+
+/// How the messages of a live incarnation came to an end.
+pub(super) enum End {
+    /// In order, or by a panic: `terminate` runs.
+    Terminate(ExitReason),
+    /// By a kill.
+    Dead(ExitReason),
+}
+
+impl From<Interrupt> for End {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Panicked(reason) => End::Terminate(*reason),
+            Interrupt::Killed(reason) => End::Dead(*reason),
+            Interrupt::Late => End::Dead(ExitReason::Killed),
+        }
+    }
+}
+
+/// The end that is ordered, if one is.
+pub(super) fn ordered<O: Owner>(cell: &Cell<O>) -> Option<End> {
+    if !cell.is_ordered(cell::STOP | cell::KILL) {
+        return None;
+    }
+    let orders = cell.orders();
+    Some(match (orders.kill, orders.stop) {
+        (Some(reason), _) => End::Dead(reason),
+        (None, stop) => End::Terminate(stop.unwrap_or(ExitReason::Shutdown)),
+    })
+}
+
+/// Handles what comes. Ends without an [`End`] when nothing has come for a while: the process goes
+/// back to rest, and the memory of serving is free.
+pub(super) async fn serve<O: Owner>(
+    cell: &Cell<O>,
+    state: &mut O::Process,
+    ctx: &mut Context<O::Process>,
+) -> Option<End> {
+    let mut taken = Taken::new(cell);
+    loop {
+        // A turn. Timers and tasks come first: a process that never runs out of messages is to hear
+        // them too.
+        let mut extras_first = true;
+        for _ in 0..limits::MESSAGES_PER_TURN {
+            // First, for `init` is a callback too and may have wished for the end.
+            match ctx.take_wish() {
+                Some(Wish::Stop(reason)) => return Some(End::Terminate(reason)),
+                Some(Wish::StopIfIdle) if cell.close_if_idle() => {
+                    return Some(End::Terminate(ExitReason::Idle));
+                }
+                Some(Wish::StopIfIdle) | None => {}
+            }
+            let waiting = if extras_first { None } else { taken.pop() };
+            let Envelope { message, answer } = match waiting {
+                Some(envelope) => envelope,
+                None => match poll_fn(|cx| next(cell, &mut taken, ctx, extras_first, cx)).await {
+                    Work::Message(envelope) => envelope,
+                    Work::Orders => return ordered(cell),
+                    Work::Rest => return None,
+                    Work::Crash(reason) => return Some(End::Terminate(*reason)),
+                    Work::Notice(notice) => match hear(cell, state, *notice, ctx).await {
+                        Ok(()) => continue,
+                        Err(interrupt) => return Some(interrupt.into()),
+                    },
+                },
+            };
+            extras_first = false;
+            let is_cast = answer.is_none();
+            let reply = ReplyTo::new(answer);
+            let done = match contained(|| state.handle(message, reply, ctx)) {
+                Ok(code) => guarded(cell, Limit::Handler, pin!(Some(code))).await,
+                Err(reason) => Err(Interrupt::Panicked(reason)),
+            };
+            if let Err(interrupt) = done {
+                if is_cast {
+                    let what = What::CastsLost { waiting: 0, begun: true };
+                    cell.owner.observe(cell.incarnation(), what);
+                }
+                return Some(interrupt.into());
+            }
+        }
+        yield_now().await;
+    }
+}
+
+/// The next thing to do: what waits in the cell, then what timers and tasks bring; or the other way
+/// round.
+fn next<O: Owner>(
+    cell: &Cell<O>,
+    taken: &mut Taken<'_, O>,
+    ctx: &mut Context<O::Process>,
+    extras_first: bool,
+    cx: &mut task::Context<'_>,
+) -> Poll<Work<MessageOf<O>>> {
+    if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
+        let extra = poll_extras(ctx, cx);
+        if extra.is_ready() {
+            return extra;
+        }
+    }
+    match cell.poll_work(taken, cx) {
+        Poll::Ready(work) => Poll::Ready(work),
+        Poll::Pending => poll_extras(ctx, cx),
+    }
+}
+
+/// What timers and tasks bring.
+fn poll_extras<P: Process>(
+    ctx: &mut Context<P>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Work<P::Message>> {
+    if !ctx.has_extras() {
+        return Poll::Pending;
+    }
+    // A timer that repeats makes its message by user code.
+    match contained(|| ctx.poll_extras(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Ok(message))) => {
+            Poll::Ready(Work::Message(Envelope { message, answer: None }))
+        }
+        Ok(Poll::Ready(Err(reason))) => Poll::Ready(Work::Crash(Box::new(reason))),
+        Err(reason) => Poll::Ready(Work::Crash(reason)),
+    }
+}
+
+/// Hears a notice of the runtime.
+async fn hear<O: Owner>(
+    cell: &Cell<O>,
+    state: &mut O::Process,
+    notice: Notice,
+    ctx: &mut Context<O::Process>,
+) -> Result<(), Interrupt> {
+    // Boxed: rare, and not to size the task of a process that hears none.
+    let code = Box::pin(async {
+        match notice {
+            Notice::Down(down) => {
+                ctx.forget(down.monitor);
+                state.down(down, ctx).await;
+            }
+            Notice::LinkExit(exit) => state.link_exit(exit, ctx).await,
+            Notice::Lagged(lagged) => state.lagged(lagged, ctx).await,
+            Notice::Idle => {
+                if state.idle(ctx).await {
+                    ctx.stop_if_idle();
+                }
+            }
+        }
+    });
+    guarded(cell, Limit::Handler, pin!(Some(code))).await
+}
