@@ -1,4 +1,4 @@
-//! Installs what the tests talk to: a browser, Node with the real client, a compiler for the
+//! Installs what the tests talk to: a browser, Node with the real client, etcd, a compiler for the
 //! fuzzer.
 
 use std::path::Path;
@@ -7,19 +7,22 @@ use std::process::{Command, Stdio};
 use crate::step::Steps;
 
 /// Debian's packages, and the program by which each is known to be there.
-const PACKAGES: [(&str, &str, &str); 5] = [
+const PACKAGES: [(&str, &str, &str); 7] = [
     ("chromium", "chromium", "the tests in a browser"),
     ("tmux", "tmux", "the tests in a terminal"),
     ("node", "nodejs", "the tests with the phoenix client"),
     ("npm", "npm", "the tests with the phoenix client"),
     ("g++", "g++", "the fuzz targets"),
+    ("etcd", "etcd-server", "the tests on etcd"),
+    ("protoc", "protobuf-compiler", "the crate innkeeper-etcd"),
 ];
 
 /// Installs what is missing, where that is possible; else says what will not run.
 pub(crate) fn everything(steps: &mut Steps) {
     let missing: Vec<_> = PACKAGES.iter().filter(|(program, ..)| !has(program)).collect();
-    if !missing.is_empty() {
-        let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    if !missing.is_empty() || !builds_etcd() {
+        let packages = missing.iter().map(|(_, package, _)| *package);
+        let packages: Vec<&str> = packages.chain([PROTO_FILES]).collect();
         eprintln!("=== installing {}", packages.join(", "));
         apt(&packages);
     }
@@ -29,6 +32,19 @@ pub(crate) fn everything(steps: &mut Steps) {
         }
     }
     phoenix(steps);
+}
+
+/// Debian's package of the files that protoc's own ones refer to.
+const PROTO_FILES: &str = "libprotobuf-dev";
+
+/// Whether the crate that talks to etcd can be built: its dependency needs protoc, with the files
+/// that come with it, which stand beside the program or in the system's place.
+pub(crate) fn builds_etcd() -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let file = Path::new("include/google/protobuf/descriptor.proto");
+    let beside = std::env::split_paths(&paths).filter(|dir| dir.join("protoc").is_file());
+    let mut roots = beside.filter_map(|dir| dir.parent().map(Path::to_path_buf));
+    roots.any(|root| root.join(file).is_file())
 }
 
 /// Debian's way, as root; anywhere else it is for the reader to install.

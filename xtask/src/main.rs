@@ -14,6 +14,8 @@ cargo xtask test        install what is missing, then run every test of the work
 cargo xtask quick       format, lints and the tests that need nothing but Rust
 cargo xtask schedules   the real code under seeded thread schedules
 cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
+cargo xtask explore     every state of the ownership of shards, to the end of each space (hours)
+cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
 cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
 cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
         ["schedules"] => schedules(&mut steps),
         ["fuzz"] => fuzz(&mut steps, "10"),
         ["fuzz", secs] => fuzz(&mut steps, secs),
+        ["explore"] => explore(&mut steps),
+        ["simulate"] => simulate(&mut steps, "100000"),
+        ["simulate", seeds] => simulate(&mut steps, seeds),
         ["deb"] => deb(&mut steps),
         ["soak"] => soak(&mut steps),
         _ => {
@@ -48,15 +53,24 @@ fn test(steps: &mut Steps) {
 
 fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
-    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    steps.run("lints", cargo(clippy));
-    if install::has("cargo-nextest") {
-        steps.run("tests", cargo(["nextest", "run", "--workspace"]));
-    } else {
-        steps.run("tests", cargo(["test", "--workspace", "--tests", "--bins", "--quiet"]));
+    let mut all = vec!["--workspace"];
+    if !install::builds_etcd() {
+        steps.skip("the crate innkeeper-etcd: install protobuf-compiler and libprotobuf-dev");
+        all.extend(["--exclude", "innkeeper-etcd"]);
     }
-    steps.run("examples in the documents", cargo(["test", "--workspace", "--doc", "--quiet"]));
-    let mut docs = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
+    let on_all = |first: &[&str], last: &[&str]| {
+        let mut command = cargo(first.iter().copied());
+        command.args(&all).args(last);
+        command
+    };
+    steps.run("lints", on_all(&["clippy"], &["--all-targets", "--quiet", "--", "-D", "warnings"]));
+    if install::has("cargo-nextest") {
+        steps.run("tests", on_all(&["nextest", "run"], &[]));
+    } else {
+        steps.run("tests", on_all(&["test"], &["--tests", "--bins", "--quiet"]));
+    }
+    steps.run("examples in the documents", on_all(&["test"], &["--doc", "--quiet"]));
+    let mut docs = on_all(&["doc"], &["--no-deps", "--quiet"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     steps.run("documents", docs);
 }
@@ -99,6 +113,7 @@ fn fuzz(steps: &mut Steps, secs: &str) {
 
 /// What is about speed and size, with the program as people run it.
 fn release(steps: &mut Steps) {
+    simulate(steps, "1000");
     steps.run("release build", cargo(["build", "--release", "--quiet"]));
     let race =
         ["run", "--release", "--quiet", "--", "race", "--callers", "10000", "--rounds", "100"];
@@ -119,6 +134,20 @@ fn release(steps: &mut Steps) {
 /// The tests of one package, at full size.
 fn fast(package: &str) -> std::process::Command {
     cargo(["test", "--profile", "fast", "--quiet", "--package", package])
+}
+
+/// Each space of `tests/exploration.rs` to its end, as far as there is memory.
+fn explore(steps: &mut Steps) {
+    let args = ["test", "--package", "innkeeper-cluster", "--test", "exploration"];
+    let mut explore = cargo(args);
+    explore.args(["--", "--nocapture", "no_state"]).env("INNKEEPER_EXPLORE", "full");
+    steps.run("every state of ownership", explore);
+}
+
+fn simulate(steps: &mut Steps, seeds: &str) {
+    let mut simulate = fast("innkeeper-cluster");
+    simulate.args(["--test", "simulation", "--", "--nocapture"]).env("INNKEEPER_SEEDS", seeds);
+    steps.run(&format!("{seeds} simulated clusters"), simulate);
 }
 
 /// The man page and the completions come from the program itself, and so are never behind it.

@@ -31,14 +31,26 @@ const CHORES: [&str; 4] = ["xtask", "innkeeper-bench", "innkeeper-sim", "innkeep
 /// Where tasks are made, by package: each has a parent that awaits it.
 const SPAWNERS: [(&str, &[&str]); 5] = [
     ("innkeeper", &["context.rs", "dispatch.rs", "runner.rs", "seam.rs"]),
-    ("innkeeper-cluster", &["accept.rs", "driver.rs", "peers.rs"]),
+    ("innkeeper-cluster", &["driver.rs"]),
     ("innkeeper-etcd", &[]),
     ("innkeeper-server", &["accept.rs"]),
     ("innkeeper-cli", &["load.rs", "race.rs"]),
 ];
 
 /// Files that decide who owns what, and do nothing else.
-const DECISIONS: [&str; 3] = ["registry/slot.rs", "supervisor/line.rs", "src/ownership.rs"];
+const DECISIONS: [&str; 11] = [
+    "registry/slot.rs",
+    "supervisor/line.rs",
+    "src/ownership.rs",
+    "ownership/link.rs",
+    "ownership/peers.rs",
+    "ownership/placement.rs",
+    "ownership/record.rs",
+    "ownership/session.rs",
+    "ownership/shards.rs",
+    "ownership/timing.rs",
+    "ownership/vigil.rs",
+];
 
 fn width(source: &Source) -> Vec<Finding> {
     let long = numbered(&source.text).filter(|(_, line)| line.chars().count() > COLUMNS_MAX);

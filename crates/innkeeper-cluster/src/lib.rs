@@ -1,0 +1,19 @@
+//! One key, one process, on many nodes: fenced ownership of shards over a linearizable register.
+//!
+//! The key space is cut into shards, and each shard is owned by one [`Node`] at a time. Who owns
+//! what is written in a [`Coordinator`](coordinator::Coordinator); whether this node may act on it
+//! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show.
+
+pub mod clock;
+mod codec;
+pub mod coordinator;
+mod driver;
+#[cfg(test)]
+mod exploration;
+mod join;
+pub mod limits;
+mod node;
+pub mod ownership;
+
+pub use join::{JoinError, PROTOCOL, Settings};
+pub use node::{Node, Orders, Running};

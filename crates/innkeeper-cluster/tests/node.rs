@@ -1,0 +1,193 @@
+//! Nodes on the coordinator within one process, under a clock that stands still until it is moved.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_cluster::clock::Clock;
+use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
+use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::{Command, Event, Gate, Over};
+use innkeeper_cluster::{JoinError, Node, Orders, Running, Settings};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const SHARDS: u16 = 8;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The runtime's clock, which tests hold still.
+struct Runtime(Instant);
+
+impl Clock for Runtime {
+    fn now(&self) -> Now {
+        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
+    }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    let now = Instant::now();
+    Arc::new(Runtime(now))
+}
+
+fn settings(name: &str) -> Settings {
+    Settings {
+        cluster: "test".to_owned(),
+        name: name.to_owned(),
+        address: format!("{name}:1"),
+        weight: 1,
+        shards: SHARDS,
+        session: 5 * SECOND,
+    }
+}
+
+async fn join(memory: &Memory, name: &str) -> (Node, Orders, Running) {
+    Node::join(Arc::new(memory.clone()), clock(), &settings(name)).await.unwrap()
+}
+
+/// A node that hands over whatever it is asked to, in a task of its own.
+async fn start(memory: &Memory, name: &str) -> (Node, JoinHandle<()>) {
+    let (node, orders, running) = join(memory, name).await;
+    let hands = hand_over(node.clone(), orders);
+    let task = tokio::task::spawn(async {
+        tokio::join!(running, hands);
+    });
+    (node, task)
+}
+
+fn open(node: &Node) -> usize {
+    (0..SHARDS).filter(|shard| matches!(node.gate(*shard), Gate::Open(_))).count()
+}
+
+/// Hands every shard over as soon as it is asked to, for there is nothing in it.
+async fn hand_over(node: Node, mut orders: Orders) {
+    while let Some(order) = orders.next().await {
+        match order {
+            Command::Shut { shard, epoch } => node.report(Event::Quiesced { shard, epoch }).await,
+            Command::Offer { shard, epoch, .. } => {
+                node.report(Event::Accepted { shard, epoch }).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let all = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(60 * SECOND, all).await.expect("it does not come about");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_alone_serves_every_shard() {
+    let (node, _task) = start(&Memory::new(), "a").await;
+    until(|| open(&node) == usize::from(SHARDS)).await;
+    assert_eq!(node.members().len(), 1);
+}
+
+/// C6
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_is_given_its_share_and_gives_it_back_when_it_drains() {
+    let memory = Memory::new();
+    let (a, _a) = start(&memory, "a").await;
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    let (b, _b) = start(&memory, "b").await;
+    until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)).await;
+    b.drain().await;
+    assert_eq!(b.over().await, Over::Left);
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    a.leave().await;
+    assert_eq!(a.over().await, Over::Left);
+    let left = memory.list("/innkeeper/test/node/".to_owned(), SECOND).await.unwrap();
+    assert!(left.entries.is_empty());
+}
+
+/// C7
+#[tokio::test(start_paused = true)]
+async fn the_shards_of_a_node_that_died_are_served_within_a_session_and_a_second() {
+    let memory = Memory::new();
+    let (a, _a) = start(&memory, "a").await;
+    let (b, b_task) = start(&memory, "b").await;
+    until(|| open(&b) >= 3 && open(&a) + open(&b) == usize::from(SHARDS)).await;
+    b_task.abort();
+    assert!(b_task.await.is_err());
+    assert_eq!(open(&b), 0, "its gates went with it");
+    let began = clock();
+    until(|| open(&a) == usize::from(SHARDS)).await;
+    assert!(began.now().raw <= 6 * SECOND.as_nanos() as u64, "{:?}", began.now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_of_another_make_is_not_joined() {
+    let memory = Memory::new();
+    let _first = start(&memory, "a").await;
+    let other = |change: fn(&mut Settings)| {
+        let mut settings = settings("b");
+        change(&mut settings);
+        settings
+    };
+    for (settings, text) in [
+        (other(|it| it.shards = 9), "shards: the cluster was made with 8, this node has 9"),
+        (
+            other(|it| it.session = 9 * SECOND),
+            "session length: the cluster was made with 5000, this node has 9000",
+        ),
+        (other(|it| it.session = SECOND), "session length: expected at least 3000 ms, got 1000 ms"),
+        (other(|it| it.shards = 0), "shards: expected at least 1, got 0"),
+        (
+            other(|it| it.name = "a\nb".to_owned()),
+            "expected 1 to 255 characters without control characters, got \"a\\nb\"",
+        ),
+    ] {
+        let error = Node::join(Arc::new(memory.clone()), clock(), &settings).await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_one_node_s_until_its_session_has_ended() {
+    let memory = Memory::new();
+    let (node, _task) = start(&memory, "a").await;
+    let again = Node::join(Arc::new(memory.clone()), clock(), &settings("a")).await;
+    assert_eq!(again.unwrap_err(), JoinError::NameInUse { name: "a".to_owned() });
+    node.leave().await;
+    node.over().await;
+    drop(join(&memory, "a").await);
+}
+
+/// C7
+#[tokio::test(start_paused = true)]
+async fn nodes_that_all_died_at_once_come_back_under_their_names() {
+    let memory = Memory::new();
+    let (a, a_task) = start(&memory, "a").await;
+    let (_b, b_task) = start(&memory, "b").await;
+    until(|| open(&a) > 0).await;
+    a_task.abort();
+    b_task.abort();
+    assert!(a_task.await.is_err() && b_task.await.is_err());
+    let (a, _a_task) = start(&memory, "a").await;
+    until(|| open(&a) == usize::from(SHARDS)).await;
+}
+
+/// C3
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_session_is_gone_shuts_its_gates_and_ends() {
+    let memory = Memory::new();
+    let (node, mut orders, running) = join(&memory, "a").await;
+    let session = tokio::task::spawn(running);
+    until(|| open(&node) == usize::from(SHARDS)).await;
+    let key = format!("/innkeeper/test/node/{:016x}", node.session().node.0);
+    let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
+    memory.commit(delete, SECOND).await.unwrap();
+    assert_eq!(session.await.unwrap(), Over::Evicted);
+    assert_eq!(open(&node), 0);
+    let mut last = None;
+    while let Some(order) = orders.next().await {
+        last = Some(order);
+    }
+    assert_eq!(last, Some(Command::End(Over::Evicted)));
+}
