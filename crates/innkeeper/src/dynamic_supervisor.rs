@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use crate::call::ReplyTo;
 use crate::child_spec::{ChildSpec, Restart, RestartBudget, Shutdown};
 use crate::context::Context;
-use crate::error::{GetError, StopError};
+use crate::error::StopError;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -21,7 +21,7 @@ use crate::registry::slot::Ruling;
 use crate::registry::table::{Refused, Row, Table};
 use crate::seam::{Spawner, yield_now};
 use crate::supervisor::builder::{self, SupervisorBuilder};
-use crate::supervisor::child::{self, Child, Parent, Pending, ProcessChild};
+use crate::supervisor::child::{self, Child, Parent, Pending, ProcessChild, Started};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::escalation::{Escalation, SupervisorMessage};
 use crate::supervisor::group::Make;
@@ -125,8 +125,7 @@ impl DynamicSupervisor {
         let parent: Arc<dyn Parent> = self.pool.clone();
         let parent = Arc::downgrade(&parent);
         let child = Arc::new(ProcessChild::<P>::new(String::new(), args, spec, parent));
-        self.pool.start(child.clone()).await?;
-        child.process().ok_or(StartChildError::Failed(GetError::ShuttingDown))
+        child::address::<P>(self.pool.start(child).await?)
     }
 
     /// Starts a supervisor as a child, with its own children.
@@ -285,7 +284,7 @@ impl DynamicSupervisorBuilder {
 
 impl Pool {
     /// Puts a child in and starts it.
-    async fn start(&self, child: Arc<dyn Child>) -> Result<(), StartChildError> {
+    async fn start(&self, child: Arc<dyn Child>) -> Result<Started, StartChildError> {
         let (hash, max) = (child.hash(), self.max_children);
         let mut launch = None;
         let make = || {

@@ -21,13 +21,13 @@ use crate::cell::{Cell, Stopping};
 use crate::child_spec::ChildSpec;
 use crate::clock;
 use crate::dynamic_supervisor::DynamicSupervisor;
-use crate::error::{GetError, StopError};
+use crate::error::StopError;
 use crate::exit::ExitReason;
 use crate::observe::{Event, ProcessInfo};
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
 use crate::solo::Solo;
-use crate::supervisor::child::{Child, ProcessChild};
+use crate::supervisor::child::{ProcessChild, Started, address};
 use crate::supervisor::closing::Closing;
 use crate::supervisor::group::{Group, Make};
 use crate::supervisor::tree::Tree;
@@ -120,10 +120,8 @@ impl Supervisor {
         spec: ChildSpec,
     ) -> Result<ProcessRef<P::Message>, StartChildError> {
         self.group.check(&spec)?;
-        let child = self.add(id, ProcessChild::<P>::make(id.to_owned(), args, spec)).await?;
-        let child = child.any().downcast::<ProcessChild<P>>().ok();
-        let process = child.and_then(|child| child.process());
-        process.ok_or(StartChildError::Failed(GetError::ShuttingDown))
+        let started = self.add(id, ProcessChild::<P>::make(id.to_owned(), args, spec)).await?;
+        address::<P>(started)
     }
 
     /// Adds a supervisor as a child.
@@ -162,7 +160,7 @@ impl Supervisor {
     /// # Cancel safety
     /// As [`start_child`](Self::start_child).
     pub async fn restart_child(&self, id: &str) -> Result<(), RestartError> {
-        self.group.restart(id).await.map(drop)
+        self.group.restart(id).await
     }
 
     /// Ends a child for good, and waits until it has ended (OTP's `terminate_child/2`). It stays
@@ -275,11 +273,7 @@ impl Supervisor {
     }
 
     /// Starts a child that is set up already.
-    pub(crate) async fn add(
-        &self,
-        id: &str,
-        make: Make,
-    ) -> Result<Arc<dyn Child>, StartChildError> {
+    pub(crate) async fn add(&self, id: &str, make: Make) -> Result<Started, StartChildError> {
         self.group.add(id, make).await
     }
 

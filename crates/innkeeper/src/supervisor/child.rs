@@ -23,13 +23,26 @@ use crate::runner;
 use crate::seam::{Mutex, Spawner};
 use crate::supervisor::closing::Container;
 use crate::supervisor::group::Make;
+use crate::supervisor::refused::StartChildError;
 use crate::wait_for;
 
 /// A future of a child, whatever its type.
 pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Has the process of a child run; what is returned waits for the outcome of its start.
-pub(crate) type Launch = Box<dyn FnOnce(&Spawner) -> Pending<Result<(), GetError>> + Send>;
+pub(crate) type Launch = Box<dyn FnOnce(&Spawner) -> Pending<Result<Started, GetError>> + Send>;
+
+/// The address of what was started, for who knows its type. It may have ended since.
+pub(crate) type Started = Box<dyn Any + Send>;
+
+/// That address.
+pub(crate) fn address<P: Process>(
+    started: Started,
+) -> Result<ProcessRef<P::Message>, StartChildError> {
+    // It was made by a child of this very type.
+    let address = started.downcast().map(|address| *address);
+    address.map_err(|_| StartChildError::Failed(GetError::ShuttingDown))
+}
 
 /// What a child needs of its supervisor.
 pub(crate) trait Parent: Send + Sync {
@@ -76,9 +89,6 @@ pub(crate) trait Child: Send + Sync {
 
     /// Its process, for who waits for it.
     fn node(&self) -> Option<Arc<dyn Node>>;
-
-    /// Itself, for who knows its type.
-    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// `None` before its first start and after its last end.
     fn info(&self) -> Option<ProcessInfo>;
@@ -127,13 +137,6 @@ impl<P: Process> ProcessChild<P> {
         self.container = Some(Arc::downgrade(&container));
         self
     }
-
-    /// The address of its live incarnation.
-    pub(crate) fn process(&self) -> Option<ProcessRef<P::Message>> {
-        let cell = self.cell.lock().clone()?;
-        let incarnation = cell.live()?;
-        Some(ProcessRef::new(cell, incarnation))
-    }
 }
 
 impl<P: Process> Child for ProcessChild<P> {
@@ -170,7 +173,11 @@ impl<P: Process> Child for ProcessChild<P> {
         let asked = cell.ask();
         Box::new(move |spawner| {
             runner::spawn(spawner, cell.clone());
-            Box::pin(async move { started(&cell, asked).await.map(drop) })
+            Box::pin(async move {
+                let incarnation = started(&cell, asked).await?;
+                let started: Started = Box::new(ProcessRef::new(cell, incarnation));
+                Ok(started)
+            })
         })
     }
 
@@ -209,10 +216,6 @@ impl<P: Process> Child for ProcessChild<P> {
     fn node(&self) -> Option<Arc<dyn Node>> {
         let cell = self.cell.lock().clone()?;
         Some(cell)
-    }
-
-    fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
     }
 
     fn info(&self) -> Option<ProcessInfo> {

@@ -18,7 +18,7 @@ use crate::observe::{Event, What};
 use crate::process::StartError;
 use crate::registry::slot::Ruling;
 use crate::seam::{Mutex, MutexGuard, Spawner};
-use crate::supervisor::child::{Child, Launch, Parent, Pending};
+use crate::supervisor::child::{Child, Launch, Parent, Pending, Started};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::escalation::Escalation;
 use crate::supervisor::line::{AutoShutdown, Due, Line, Strategy};
@@ -111,29 +111,27 @@ impl Group {
         self: &Arc<Self>,
         id: &str,
         make: Make,
-    ) -> Result<Arc<dyn Child>, StartChildError> {
-        let (child, launch, spawner) = {
+    ) -> Result<Started, StartChildError> {
+        let (launch, spawner) = {
             let (mut children, spawner) = self.at_rest().await?;
             let child = children.enter(id, || make(self.parent()))?;
-            (child.clone(), children.launch(child), spawner)
+            (children.launch(child), spawner)
         };
-        launch(&spawner).await.map_err(StartChildError::Failed)?;
-        Ok(child)
+        launch(&spawner).await.map_err(StartChildError::Failed)
     }
 
     /// Starts a child that is known and does not run.
-    pub(crate) async fn restart(&self, id: &str) -> Result<Arc<dyn Child>, RestartError> {
-        let (child, launch, spawner) = {
+    pub(crate) async fn restart(&self, id: &str) -> Result<(), RestartError> {
+        let (launch, spawner) = {
             let (mut children, spawner) = self.at_rest().await.map_err(RestartError::Refused)?;
             let child = children.find(id).ok_or(RestartError::NotFound)?;
             if child.info().is_some() {
                 return Err(RestartError::Running);
             }
-            (child.clone(), children.launch(child), spawner)
+            (children.launch(child), spawner)
         };
-        let started = launch(&spawner).await;
-        started.map_err(|error| RestartError::Refused(StartChildError::Failed(error)))?;
-        Ok(child)
+        let started = launch(&spawner).await.map(drop);
+        started.map_err(|error| RestartError::Refused(StartChildError::Failed(error)))
     }
 
     /// Forgets a child that does not run.
@@ -222,7 +220,7 @@ impl Group {
             self.until(|children| children.line.waits_for().is_none()).await;
             let launch = self.children.lock().launch(child.clone());
             match launch(spawner).await {
-                Ok(()) | Err(GetError::Declined) => {}
+                Ok(_) | Err(GetError::Declined) => {}
                 Err(error) => {
                     let id = child.id();
                     return Err(StartError::failed(format_args!(

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use innkeeper::{
-    ChildCount, ChildSpec, DynamicSupervisor, ExitReason, GetError, ProcessRef, Restart,
-    RestartBudget, Shutdown, StartChildError, StartError, State, StopError, Supervisor,
+    ChildCount, ChildSpec, Context, DynamicSupervisor, ExitReason, GetError, Message, Process,
+    ProcessRef, ReplyTo, Restart, RestartBudget, Shutdown, StartChildError, StartError, State,
+    StopError, Supervisor,
 };
 
 use crate::support::{
@@ -324,4 +325,38 @@ async fn a_child_that_waits_for_its_restart_is_not_reported_as_killed() {
     assert_eq!(counts(&jobs).await, [2, 1, 0, 2]);
     let report = root.shutdown(secs(5)).await;
     assert!(report.is_clean(), "{report:?}");
+}
+
+/// Ends as soon as it is ready.
+struct Brief;
+
+struct Never;
+
+impl Message for Never {
+    type Reply = ();
+}
+
+impl Process for Brief {
+    type Args = ();
+    type Message = Never;
+
+    async fn init((): &(), ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        ctx.stop(ExitReason::Normal);
+        Ok(Brief)
+    }
+
+    async fn handle(&mut self, _: Never, _: ReplyTo<Never>, _: &mut Context<Self>) {}
+}
+
+/// A start is a start, also of a child that has ended before its starter could look.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_at_once_was_started_all_the_same() {
+    let (supervisor, jobs) = pool(DynamicSupervisor::new()).await;
+    let temporary = ChildSpec::new().restart(Restart::Temporary);
+    let child = jobs.start_child::<Brief>((), temporary.clone()).await.unwrap();
+    child.ended().await;
+    assert!(!child.is_alive());
+    let child = supervisor.start_child::<Brief>("brief", (), temporary).await.unwrap();
+    child.ended().await;
+    assert!(!child.is_alive());
 }
