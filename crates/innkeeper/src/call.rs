@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::clock::{self, Alarm};
+use crate::clock::{self, Alarm, Moment};
 use crate::error::{CallError, CastError, NotDelivered, Unknown};
 use crate::guard::is_cut_short;
 use crate::limits;
@@ -152,6 +152,8 @@ pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     message: Option<M>,
     /// From then on until there is an outcome.
     answer: Option<Arc<Answer<M>>>,
+    /// Known once it is sent; the alarm is set at the next poll.
+    deadline: Option<Moment>,
     alarm: Option<Alarm>,
     wait: Option<Wait>,
 }
@@ -159,7 +161,8 @@ pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
 impl<'a, M: Message, T> Call<'a, M, T> {
     pub(crate) fn new(to: &'a ProcessRef<M>, message: M, read: fn(M::Reply) -> T) -> Self {
         let (timeout, message) = (Some(limits::CALL_TIMEOUT), Some(message));
-        Call { to, timeout, read, message, answer: None, alarm: None, wait: None }
+        let (answer, deadline, alarm, wait) = (None, None, None, None);
+        Call { to, timeout, read, message, answer, deadline, alarm, wait }
     }
 
     /// How long to wait, from the first poll on. Default: five seconds.
@@ -185,8 +188,8 @@ impl<'a, M: Message, T> Call<'a, M, T> {
 
     /// Waits for the deadline, if there is one.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(timeout) = self.timeout else { return Poll::Pending };
-        let alarm = self.alarm.get_or_insert_with(|| clock::alarm(clock::now().after(timeout)));
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let alarm = self.alarm.get_or_insert_with(|| clock::alarm(deadline));
         alarm.as_mut().poll(cx)
     }
 
@@ -216,8 +219,13 @@ impl<M: Message, T> Future for Call<'_, M, T> {
                 });
                 return Poll::Ready(Err(refused.unwrap_or(CallError::Unknown(Unknown::NoReply))));
             }
-            // The outcome wakes this task, however soon it comes.
-            if this.poll_deadline(cx).is_pending() {
+            // The outcome wakes this task, however soon it comes. Most come before this task has
+            // its next turn: for them no timer is set.
+            this.deadline = this.timeout.map(|timeout| clock::now().after(timeout));
+            if this.timeout != Some(Duration::ZERO) {
+                if this.timeout.is_some() {
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
         }

@@ -30,8 +30,8 @@ use crate::observe::{ProcessInfo, What};
 use crate::owner::Owner;
 use crate::process::{Message, Process};
 use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, State, Step};
-use crate::seam::Mutex;
 use crate::seam::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::seam::{Mutex, yield_now};
 use crate::wait_for::WaitNode;
 
 pub(crate) use taken::Taken;
@@ -209,6 +209,12 @@ impl<O: Owner> Cell<O> {
         mut start_deadline: Option<Moment>,
         deadline: Moment,
     ) -> Option<Outcome> {
+        // Most come within a turn of the others: no timer for those.
+        tokio::select! {
+            biased;
+            outcome = flight.wait() => return Some(outcome.clone()),
+            () = yield_now() => {}
+        }
         loop {
             let first = start_deadline.map_or(deadline, |start| start.min(deadline));
             tokio::select! {
