@@ -164,19 +164,24 @@ impl<O: Owner> Cell<O> {
 
     /// Whether nothing is alive here, or ever will be again.
     pub(crate) fn is_vacant(&self) -> bool {
-        self.core.lock().slot.ask(clock::now()) == Ask::Vacant
+        self.core.lock().present() == Ask::Vacant
     }
 
     /// What is here for somebody who wants the process.
     pub(crate) fn ask(&self) -> Asked {
         let mut core = self.core.lock();
-        match core.slot.ask(clock::now()) {
+        match core.present() {
             Ask::Found(incarnation) => Asked::Found(incarnation),
             Ask::Wait => Asked::Wait(core.flight(), self.start_deadline(&core)),
             Ask::WaitForEnd => Asked::WaitForEnd(core.flight()),
             Ask::Parked(reason) => Asked::Parked(reason),
             Ask::Vacant => Asked::Vacant,
         }
+    }
+
+    /// When the present phase began.
+    pub(crate) fn since(&self) -> Moment {
+        self.core.lock().slot.since()
     }
 
     fn start_deadline(&self, core: &Core<MessageOf<O>>) -> Option<Moment> {
@@ -258,12 +263,13 @@ impl<O: Owner> Cell<O> {
     pub(crate) fn stop(&self, reason: ExitReason) -> Stopping {
         let shutdown = self.owner.spec().shutdown;
         let mut core = self.core.lock();
-        if core.slot.ask(clock::now()) == Ask::Vacant && core.slot.state().is_none() {
+        if core.slot.state().is_none() {
             return Stopping::NotFound;
         }
-        let step = core.slot.apply(Event::Stop { reason, shutdown }, clock::now());
+        let now = clock::now();
+        let step = core.slot.apply(Event::Stop { reason, shutdown }, now);
         let next = step.next.clone();
-        let effects = self.note(&mut core, step);
+        let effects = self.note(&mut core, step, now);
         let stopping = match next {
             Some(Next::Free) => Stopping::Unparked,
             _ => Stopping::Wait(core.flight(), core.slot.since()),
@@ -289,16 +295,22 @@ impl<O: Owner> Cell<O> {
     /// Gives the slot an event and notes its commands; the runner and the owner carry them out.
     pub(crate) fn apply(&self, event: Event<'_>) -> (Option<Next>, Effects<MessageOf<O>>) {
         let mut core = self.core.lock();
-        let step = core.slot.apply(event, clock::now());
+        let now = clock::now();
+        let step = core.slot.apply(event, now);
         let next = step.next.clone();
-        (next, self.note(&mut core, step))
+        (next, self.note(&mut core, step, now))
     }
 
     /// Does what has to be done under the lock, and collects what must not be.
-    fn note(&self, core: &mut Core<MessageOf<O>>, step: Step) -> Effects<MessageOf<O>> {
+    fn note(
+        &self,
+        core: &mut Core<MessageOf<O>>,
+        step: Step,
+        now: Moment,
+    ) -> Effects<MessageOf<O>> {
         let live = core.slot.live().map_or(0, Incarnation::number);
         self.live.store(live, Ordering::Release);
-        let wake = step.signal.and_then(|signal| self.order(core, signal));
+        let wake = step.signal.and_then(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let (returned, why) = match step.hand_back {
             None => (VecDeque::new(), NotDelivered::Stopping),
@@ -308,8 +320,7 @@ impl<O: Owner> Cell<O> {
     }
 
     /// Puts an order where the runner finds it.
-    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal) -> Option<Waker> {
-        let now = clock::now();
+    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> Option<Waker> {
         let bit = match signal {
             Signal::Look => return core.waker.take(),
             Signal::Stop(reason) => {
@@ -408,6 +419,12 @@ impl<O: Owner> Cell<O> {
 }
 
 impl<M: Message> Core<M> {
+    /// What is here. Only a parked slot has to know the time, which is not for nothing.
+    fn present(&self) -> Ask {
+        let parked = self.slot.state() == Some(State::Parked);
+        self.slot.ask(if parked { clock::now() } else { self.slot.since() })
+    }
+
     fn flight(&mut self) -> Arc<Flight> {
         self.flight.get_or_insert_default().clone()
     }

@@ -177,7 +177,7 @@ async fn start<O: Owner>(
     again: bool,
 ) -> Result<O::Process, ExitReason> {
     let incarnation = ctx.incarnation();
-    let began = clock::now();
+    let began = cell.since();
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
@@ -189,7 +189,7 @@ async fn start<O: Owner>(
         Ok(Ok(state)) => {
             let (_, effects) = cell.apply(Event::Ready);
             cell.carry_out(effects);
-            let took = clock::now().since(began);
+            let took = cell.since().since(began);
             cell.owner.observe(incarnation, What::Ready { again, took });
             return Ok(state);
         }

@@ -8,6 +8,7 @@ use tokio::sync::SetOnce;
 
 use super::{Cell, Core, MessageOf, turn};
 use crate::call::Answer;
+use crate::clock;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::limits;
@@ -105,7 +106,7 @@ impl<O: Owner> Node for Cell<O> {
                 if !exit.reason.is_abnormal() {
                     return;
                 }
-                self.order(&mut core, Signal::Kill(exit.reason))
+                self.order(&mut core, Signal::Kill(exit.reason), clock::now())
             }
             Notice::Down(_) | Notice::LinkExit(_) | Notice::Lagged(_) | Notice::Idle => {
                 extras.notices.push_back(notice);
@@ -168,7 +169,7 @@ impl<O: Owner> Node for Cell<O> {
         if core.slot.incarnation() != which || core.slot.has_ended() {
             return;
         }
-        let wake = self.order(&mut core, signal);
+        let wake = self.order(&mut core, signal, clock::now());
         drop(core);
         if let Some(waker) = wake {
             waker.wake();

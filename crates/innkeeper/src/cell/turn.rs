@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 
 use super::{Cell, Effects, MessageOf, Orders, Taken};
+use crate::clock;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
@@ -170,8 +171,9 @@ impl<O: Owner> Cell<O> {
         if busy {
             return false;
         }
-        let step = core.slot.apply(Event::Idle, crate::clock::now());
-        let effects = self.note(&mut core, step);
+        let now = clock::now();
+        let step = core.slot.apply(Event::Idle, now);
+        let effects = self.note(&mut core, step, now);
         drop(core);
         self.carry_out(effects);
         true
@@ -180,9 +182,10 @@ impl<O: Owner> Cell<O> {
     /// Reports that the incarnation has ended: what follows, and who is to be told.
     pub(crate) fn ended(&self) -> (Option<Next>, Effects<MessageOf<O>>, Watchers) {
         let mut core = self.core.lock();
-        let step = core.slot.apply(Event::Ended, crate::clock::now());
+        let now = clock::now();
+        let step = core.slot.apply(Event::Ended, now);
         let next = step.next.clone();
-        let effects = self.note(&mut core, step);
+        let effects = self.note(&mut core, step, now);
         // What concerned this incarnation ends with it; whom the key waits for does not.
         let extras = core.extras.take();
         self.signal.store(0, Ordering::Release);
