@@ -95,21 +95,31 @@ impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
         if this.cell.is_ordered(cell::KILL) {
             return this.cut_short(killed(this.cell));
         }
-        let polled = contained(|| {
-            let polled = this.code.as_mut().as_pin_mut()?.poll(cx);
-            if polled.is_ready() {
-                // What the code held is user data too: dropping it may panic.
-                this.code.set(None);
-            }
-            Some(polled)
-        });
-        match polled {
+        match poll_contained(this.code.as_mut(), cx) {
             Ok(Some(Poll::Ready(output))) => Poll::Ready(Ok(output)),
             Ok(Some(Poll::Pending)) => this.pending(cx),
             Ok(None) => Poll::Pending,
             Err(reason) => this.cut_short(Interrupt::Panicked(reason)),
         }
     }
+}
+
+/// Polls user code, and drops it when it is done; `None` if it was done before.
+// A function of its own: a panic looks for who catches it in a table of each function on its way,
+// and that of the runner, with all that is inlined there, is long.
+#[inline(never)]
+fn poll_contained<F: Future>(
+    mut code: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Result<Option<Poll<F::Output>>, Box<ExitReason>> {
+    contained(|| {
+        let polled = code.as_mut().as_pin_mut()?.poll(cx);
+        if polled.is_ready() {
+            // What the code held is user data too: dropping it may panic.
+            code.set(None);
+        }
+        Some(polled)
+    })
 }
 
 impl<F: Future, O: Owner> Guarded<'_, F, O> {
