@@ -394,6 +394,40 @@ async fn a_full_mailbox_refuses_and_hands_back_and_a_crash_makes_no_room() {
     assert_eq!(rooms.counters().mailbox_full, 3);
 }
 
+/// P9, P11: casts that the runner has taken all at once and not begun still wait: they count against
+/// the bound, come before what is sent later, and none is lost in silence.
+#[tokio::test(start_paused = true)]
+async fn casts_that_were_taken_and_not_begun_still_wait() {
+    for stopped in [false, true] {
+        let house = House::new();
+        let small = spec().mailbox_capacity(NonZeroU32::new(4).unwrap());
+        let rooms = house.open(house.builder(small)).await;
+        let lobby = key("lobby");
+        let room = rooms.get_or_start(&lobby).await.unwrap().process().unwrap();
+        let gate = Gate::default();
+        // All before the room has its turn, so that it finds them together.
+        room.cast(Say::Hold(gate.clone())).await.unwrap();
+        for number in 1..4 {
+            room.cast(Say::Note(number)).await.unwrap();
+        }
+        gate.reached().await;
+        assert_eq!(room.info().mailbox_len, 3);
+        room.cast(Say::Note(4)).await.unwrap();
+        let refused = room.cast(Say::Note(5)).await.unwrap_err();
+        assert_eq!(refused.why, NotDelivered::Full { capacity: 4 });
+        assert_eq!(room.info().mailbox_len, 4);
+        if stopped {
+            soon(rooms.stop(&lobby)).await.unwrap();
+            assert_eq!(rooms.counters().casts_lost, 5, "with the one that was begun");
+        } else {
+            gate.open();
+            settle().await;
+            let noted = rooms.via(&lobby).call(Say::Noted).await.unwrap();
+            assert_eq!(noted, Said::Numbers(vec![1, 2, 3, 4]));
+        }
+    }
+}
+
 /// P6: either taken back or begun, and never both, wherever the deadline falls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_gives_up_as_it_is_begun_has_one_outcome() {
