@@ -29,12 +29,17 @@ struct State<M: Message> {
 }
 
 /// The error is boxed, for it is rare and large.
-type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
+pub(crate) type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        let state = State { outcome: None, waker: Some(waker.clone()), closed: false };
-        Arc::new(Answer { state: Mutex::new(state) })
+        Arc::new(Answer::new(waker.clone()))
+    }
+
+    /// One whose outcome wakes `waker`, once.
+    pub(crate) fn new(waker: Waker) -> Self {
+        let state = State { outcome: None, waker: Some(waker), closed: false };
+        Answer { state: Mutex::new(state) }
     }
 
     /// Ends the call without a reply.
@@ -43,7 +48,7 @@ impl<M: Message> Answer<M> {
     }
 
     /// Gives the call its outcome. The first one counts.
-    fn settle(&self, outcome: Outcome<M>) {
+    pub(crate) fn settle(&self, outcome: Outcome<M>) {
         let mut state = self.state.lock();
         if state.closed || state.outcome.is_some() {
             drop(state);
@@ -73,7 +78,7 @@ impl<M: Message> Answer<M> {
     }
 
     /// The outcome, if it is there; afterwards none can arrive.
-    fn close(&self) -> Option<Outcome<M>> {
+    pub(crate) fn close(&self) -> Option<Outcome<M>> {
         let mut state = self.state.lock();
         state.closed = true;
         state.waker = None;

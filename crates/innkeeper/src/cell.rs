@@ -154,7 +154,7 @@ impl<O: Owner> Cell<O> {
     pub(crate) fn live(&self) -> Option<Incarnation> {
         match self.live.load(Ordering::Acquire) {
             0 => None,
-            number => Some(Incarnation::from_number(number)),
+            number => Some(Incarnation::from_bits(number)),
         }
     }
 
@@ -261,7 +261,11 @@ impl<O: Owner> Cell<O> {
 
     /// Tells the process to end for good.
     pub(crate) fn stop(&self, reason: ExitReason) -> Stopping {
-        let shutdown = self.owner.spec().shutdown;
+        self.stop_by(reason, self.owner.spec().shutdown)
+    }
+
+    /// As [`stop`](Self::stop), in this way and not in that of its spec.
+    pub(crate) fn stop_by(&self, reason: ExitReason, shutdown: Shutdown) -> Stopping {
         let mut core = self.core.lock();
         if core.slot.state().is_none() {
             return Stopping::NotFound;
@@ -308,7 +312,7 @@ impl<O: Owner> Cell<O> {
         step: Step,
         now: Moment,
     ) -> Effects<MessageOf<O>> {
-        let live = core.slot.live().map_or(0, Incarnation::number);
+        let live = core.slot.live().map_or(0, Incarnation::to_bits);
         self.live.store(live, Ordering::Release);
         let wake = step.signal.and_then(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));

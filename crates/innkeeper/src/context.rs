@@ -99,9 +99,30 @@ impl<P: Process> Context<P> {
     }
 
     /// The fencing token of the ownership under which this process runs, for storage that is
-    /// written from several nodes. Always 0 on one node.
+    /// written from several nodes: each later owner of the key has a higher one. Always 0 on one
+    /// node.
+    ///
+    /// Raise the fence in the store before the state is read there, and write only where the
+    /// store's is not higher: a write that is under way when the ownership ends cannot be stopped
+    /// from here.
     pub fn epoch(&self) -> u64 {
-        0
+        self.port.epoch()
+    }
+
+    /// What this key's process had on the node that it comes from, for `init` to take, once.
+    /// `None` where it starts without a past: always on one node, and after the loss of a node.
+    pub fn take_handed(&mut self) -> Option<Vec<u8>> {
+        self.port.take_handed()
+    }
+
+    /// Does something that others outside of this process can see, such as writing to a socket:
+    /// at once on one node. On a cluster it is checked like a reply: done while this node is sure
+    /// to act for the key, kept in order while it cannot be sure, and left out if it no longer
+    /// does.
+    ///
+    /// It runs on whatever thread finds that it may, so it is to be short, and not to wait.
+    pub fn output(&self, output: impl FnOnce() + Send + 'static) {
+        self.port.put(Box::new(output));
     }
 
     /// Ends the process in order once the present callback returns (OTP's

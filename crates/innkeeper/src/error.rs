@@ -27,6 +27,32 @@ impl Ran {
     }
 }
 
+/// Why nobody could be asked who may act for a key, on many nodes. Nothing has run, and nothing
+/// will; it is tried again within the caller's time, so this is what it was up to then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Away {
+    /// No node is known to act for the key: its owner is gone, or it is changing hands.
+    NotOwner,
+    /// Its owner cannot prove now that it still is the owner. It may again.
+    Frozen,
+    /// Its owner cannot be reached.
+    Unreachable,
+    /// More is asked of its owner than it takes.
+    Overloaded,
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Away::NotOwner => "no node acts for the key now",
+            Away::Frozen => "the node that acts for the key cannot prove that it may",
+            Away::Unreachable => "the node that acts for the key cannot be reached",
+            Away::Overloaded => "the node that acts for the key takes no more",
+        })
+    }
+}
+
 /// Why a message was not handled and will not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,6 +72,8 @@ pub enum NotDelivered {
     Cycle(Cycle),
     /// There is no process for the key, and none could be started.
     NoProcess(GetError),
+    /// Nobody could be asked who may act for the key.
+    Away(Away),
 }
 
 impl fmt::Display for NotDelivered {
@@ -59,6 +87,7 @@ impl fmt::Display for NotDelivered {
             NotDelivered::Timeout => f.write_str("not begun before the deadline"),
             NotDelivered::Cycle(cycle) => cycle.fmt(f),
             NotDelivered::NoProcess(error) => error.fmt(f),
+            NotDelivered::Away(away) => away.fmt(f),
         }
     }
 }
@@ -73,6 +102,10 @@ pub enum Unknown {
     Crashed,
     /// The process let go of the call without an answer.
     NoReply,
+    /// Its node lost the right to act for the key before the answer could leave.
+    Lost,
+    /// The link to its node broke after the call was sent.
+    Unreachable,
 }
 
 impl fmt::Display for Unknown {
@@ -81,6 +114,8 @@ impl fmt::Display for Unknown {
             Unknown::Timeout => "begun, but not answered before the deadline",
             Unknown::Crashed => "the process crashed while it handled the call",
             Unknown::NoReply => "the process did not answer",
+            Unknown::Lost => "its node may no longer act for the key",
+            Unknown::Unreachable => "the link to its node broke",
         })
     }
 }
@@ -205,6 +240,11 @@ pub enum GetError {
     Declined,
     /// There is no process, and none was to be started.
     NotFound,
+    /// Nobody could be asked who may act for the key.
+    Away(Away),
+    /// A scope that is placed by a cluster starts its processes with their keys alone, for each may
+    /// have to start on another node.
+    ArgsStayHere,
 }
 
 impl fmt::Display for GetError {
@@ -225,6 +265,10 @@ impl fmt::Display for GetError {
             GetError::ArgsDiffer => f.write_str("it runs with other arguments"),
             GetError::Declined => f.write_str("init declined to start"),
             GetError::NotFound => f.write_str("there is no such process"),
+            GetError::Away(away) => away.fmt(f),
+            GetError::ArgsStayHere => {
+                f.write_str("a placed process is started with its key alone; use `with_args`")
+            }
         }
     }
 }
@@ -244,6 +288,10 @@ pub enum StopError {
     },
     /// The caller, a process, would wait for its own end.
     Cycle(Cycle),
+    /// Nobody could be asked who may act for the key.
+    Away(Away),
+    /// Its node was told, and could not be heard of again: it may have ended.
+    Unknown,
 }
 
 impl fmt::Display for StopError {
@@ -254,6 +302,8 @@ impl fmt::Display for StopError {
                 write!(f, "still stopping after {} ms", age.as_millis())
             }
             StopError::Cycle(cycle) => cycle.fmt(f),
+            StopError::Away(away) => away.fmt(f),
+            StopError::Unknown => f.write_str("nobody knows whether it has ended"),
         }
     }
 }

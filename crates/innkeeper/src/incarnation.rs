@@ -9,35 +9,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// task of its context has ended.
 ///
 /// # Guarantees
-/// Never reused: within a program the number only grows, and a random part drawn at its start tells
-/// one run of the program from another.
+/// Never reused: within a program they only grow, from where a random draw at its start puts the
+/// first. So those of one key are told apart across starts of the program and across nodes, with
+/// the certainty of 62 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(u64);
 
-static BOOT: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("boot"));
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Where this run of the program begins to count; room is left above.
+static FIRST: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("boot") >> 2 | 1);
+static STARTED: AtomicU64 = AtomicU64::new(0);
 
 impl Incarnation {
-    /// No incarnation: the number that none ever has.
+    /// No incarnation: the one that none ever is.
     pub(crate) const NONE: Incarnation = Incarnation(0);
 
     pub(crate) fn next() -> Incarnation {
-        Incarnation(NEXT.fetch_add(1, Ordering::Relaxed))
+        Incarnation(*FIRST + STARTED.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn from_number(number: u64) -> Incarnation {
-        Incarnation(number)
+    /// As it was written down with [`to_bits`](Self::to_bits), here or on another node.
+    pub const fn from_bits(bits: u64) -> Incarnation {
+        Incarnation(bits)
     }
 
-    /// Its number within this run of the program.
-    pub fn number(self) -> u64 {
+    /// For writing it down. 0 is none.
+    pub const fn to_bits(self) -> u64 {
         self.0
+    }
+
+    /// The how-many-eth of this run of the program it is, from 1 on. Of one from elsewhere it says
+    /// nothing.
+    pub fn number(self) -> u64 {
+        self.0.wrapping_sub(*FIRST).wrapping_add(1)
     }
 }
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", *BOOT, self.0)
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -55,5 +64,12 @@ mod tests {
     fn numbers_only_grow_and_none_is_never_given_out() {
         let (a, b) = (Incarnation::next(), Incarnation::next());
         assert!(Incarnation::NONE < a && a < b);
+        assert!(a.number() < b.number());
+    }
+
+    #[test]
+    fn what_was_written_down_is_the_same_incarnation() {
+        let a = Incarnation::next();
+        assert_eq!(Incarnation::from_bits(a.to_bits()), a);
     }
 }

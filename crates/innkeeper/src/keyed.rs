@@ -3,6 +3,7 @@
 mod builder;
 mod get;
 mod page;
+mod placed;
 mod scope;
 mod stop;
 mod sweep;
@@ -16,6 +17,7 @@ use tokio::sync::broadcast;
 
 use crate::error::GetError;
 use crate::observe::{Counters, Event, ProcessInfo};
+use crate::placement::Standing;
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
@@ -26,6 +28,7 @@ pub use page::Row;
 pub use stop::Stop;
 pub use via::{Via, ViaCall, ViaCast};
 
+pub(crate) use placed::{away, call_here, cast_here, get_here, stop_here};
 pub(crate) use scope::Scope;
 
 /// What a key may be: anything that can be hashed, compared and named.
@@ -187,11 +190,19 @@ impl<K: Key, P: Process> Keyed<K, P> {
     ///
     /// # Guarantees
     /// Never one that has ended or was told to stop; it may do so before the answer is used.
+    ///
+    /// On a cluster it looks on this node alone, since to ask another one is to wait: there
+    /// [`get`](Self::get) finds a process wherever it is.
     pub fn whereis(&self, key: &K) -> Option<ProcessRef<P::Message>> {
-        self.scope.find(key).and_then(|cell| {
-            let incarnation = cell.live()?;
-            Some(ProcessRef::new(cell, incarnation))
-        })
+        let tenure = match &self.scope.shared.placement {
+            None => None,
+            Some(placement) => Some(placement.here(key)?),
+        };
+        let cell = self.scope.find(key)?;
+        let incarnation = cell.live()?;
+        let may = tenure
+            .is_none_or(|tenure| cell.owner.runs_under(&tenure) && tenure.begin() == Standing::Yes);
+        may.then(|| ProcessRef::new(cell, incarnation))
     }
 
     /// The address of whichever process a key has (OTP's `{:via, Registry, name}`): what is said

@@ -25,6 +25,7 @@ mod monitor;
 mod node;
 mod observe;
 mod owner;
+pub mod placement;
 mod process;
 mod process_ref;
 mod rate;
@@ -45,7 +46,9 @@ pub use call::{Call, Cast, ReplyTo};
 pub use child_spec::{BadSpec, ChildSpec, Restart, RestartBudget, Shutdown};
 pub use context::{Context, Timer, TooManyTimers};
 pub use dynamic_supervisor::{DynamicSupervisor, DynamicSupervisorBuilder};
-pub use error::{CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown};
+pub use error::{
+    Away, CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown,
+};
 pub use exit::ExitReason;
 pub use groups::{Groups, Lagged, Published};
 pub use incarnation::Incarnation;

@@ -71,6 +71,9 @@ pub const NAMES_REPORTED: usize = 100;
 /// Keys returned in one page.
 pub const PAGE_MAX: usize = 10_000;
 
+/// Outputs of one placed process that are kept while its node cannot prove that it may act.
+pub const OUTPUTS_HELD: usize = 1024;
+
 /// Levels of a supervision tree shown at once.
 pub const TREE_DEPTH_MAX: usize = 32;
 

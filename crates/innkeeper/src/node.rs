@@ -58,6 +58,21 @@ pub(crate) trait Node: Send + Sync {
 
     /// A snapshot. Never waits for the process.
     fn info(&self) -> ProcessInfo;
+
+    /// The epoch of the ownership that it runs under; 0 where there is none.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    /// What it had on another node, for its first `init`, once.
+    fn take_handed(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Does something that others see, as soon as it may be seen.
+    fn put(&self, output: Box<dyn FnOnce() + Send>) {
+        output();
+    }
 }
 
 /// What the runtime tells a process.

@@ -9,6 +9,7 @@ use crate::child_spec::ChildSpec;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::observe::What;
+use crate::placement::Placed;
 use crate::process::Process;
 use crate::registry::slot::Ruling;
 
@@ -39,6 +40,17 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
 
     /// The process has ended, and waits to be resumed. Called without a lock.
     fn held(_: &Arc<Cell<Self>>) {}
+
+    /// What it has where it may run only while this node acts for its key.
+    #[inline]
+    fn placed(&self) -> Option<&Placed> {
+        None
+    }
+
+    /// What it had on another node, once.
+    fn take_handed(&self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// A message was refused because the mailbox is full.
     fn refused(&self) {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::call::{Answer, Call, Cast};
 use crate::clock;
-use crate::error::{NotDelivered, StopError};
+use crate::error::{Away, NotDelivered, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::node::Node;
@@ -39,6 +39,7 @@ pub(crate) enum Refused {
     Full { capacity: u32 },
     Ended,
     Stopping,
+    Away(Away),
 }
 
 impl From<Refused> for NotDelivered {
@@ -47,6 +48,7 @@ impl From<Refused> for NotDelivered {
             Refused::Full { capacity } => NotDelivered::Full { capacity },
             Refused::Ended => NotDelivered::Ended,
             Refused::Stopping => NotDelivered::Stopping,
+            Refused::Away(away) => NotDelivered::Away(away),
         }
     }
 }
@@ -78,7 +80,14 @@ impl<M: Message> ProcessRef<M> {
         self.incarnation
     }
 
-    /// Whether that incarnation handles messages now. It may have ended when the answer is read.
+    /// The fencing token of the ownership that it runs under; 0 on one node. See
+    /// [`Context::epoch`](crate::Context::epoch).
+    pub fn epoch(&self) -> u64 {
+        self.port.epoch()
+    }
+
+    /// Whether that incarnation handles messages now, as far as is known here. It may have ended
+    /// when the answer is read.
     pub fn is_alive(&self) -> bool {
         self.port.is_live(self.incarnation)
     }

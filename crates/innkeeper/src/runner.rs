@@ -18,7 +18,7 @@ use crate::incarnation::Incarnation;
 use crate::node::Node;
 use crate::observe::What;
 use crate::owner::Owner;
-use crate::process::Process;
+use crate::process::{Process, StartError};
 use crate::registry::slot::{Event, Next, Ruling};
 use crate::runner::serve::{End, ordered, serve};
 use crate::seam::Spawner;
@@ -181,8 +181,15 @@ async fn start<O: Owner>(
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
-        // The arguments too are made by user code, which belongs to the start.
-        let init = async { O::Process::init(&cell.owner.args(), ctx).await };
+        let init = async {
+            if let Some(placed) = cell.owner.placed()
+                && !placed.begins().await
+            {
+                return Err(StartError { failure: Some(ExitReason::Killed) });
+            }
+            // The arguments too are made by user code, which belongs to the start.
+            O::Process::init(&cell.owner.args(), ctx).await
+        };
         guarded(cell, Limit::Init(deadline), pin!(Some(init))).await
     };
     let failure = match started {

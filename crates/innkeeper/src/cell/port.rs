@@ -191,4 +191,19 @@ impl<O: Owner> Node for Cell<O> {
     fn info(&self) -> ProcessInfo {
         ProcessInfo { name: self.owner.name(), ..self.snapshot() }
     }
+
+    fn epoch(&self) -> u64 {
+        self.owner.placed().map_or(0, |placed| placed.tenure().epoch())
+    }
+
+    fn take_handed(&self) -> Option<Vec<u8>> {
+        self.owner.take_handed()
+    }
+
+    fn put(&self, output: Box<dyn FnOnce() + Send>) {
+        match self.owner.placed() {
+            None => output(),
+            Some(placed) => placed.put(output),
+        }
+    }
 }

@@ -25,7 +25,10 @@ impl<'a, O: Owner> Taken<'a, O> {
     /// The oldest of them, unless something else comes first.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Envelope<MessageOf<O>>> {
-        if self.cell.signal.load(Ordering::Acquire) != 0 { None } else { self.oldest() }
+        if self.cell.signal.load(Ordering::Acquire) != 0 || !self.cell.may_begin() {
+            return None;
+        }
+        self.oldest()
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 
 use super::{Cell, Effects, MessageOf, Orders, Taken};
+use crate::call::Answer;
 use crate::clock;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -15,6 +16,7 @@ use crate::mailbox::Envelope;
 use crate::monitor::MonitorId;
 use crate::node::{Notice, Watcher};
 use crate::owner::Owner;
+use crate::placement::Placed;
 use crate::process::Message;
 use crate::registry::slot::{Event, Next, Ruling};
 use crate::seam::atomic::Ordering;
@@ -38,6 +40,8 @@ pub(crate) enum Work<M: Message> {
     Rest,
     /// A task of the process panicked.
     Crash(Box<ExitReason>),
+    /// This node no longer acts for its key.
+    Lost,
 }
 
 /// Those who are to be told of an end.
@@ -99,6 +103,42 @@ impl<O: Owner> Cell<O> {
         taken.shrink();
         core.wait(cx);
         Poll::Pending
+    }
+
+    /// Whether the next thing may be begun, as far as its placement is concerned.
+    #[inline]
+    pub(crate) fn may_begin(&self) -> bool {
+        self.owner.placed().is_none_or(Placed::may_begin)
+    }
+
+    /// Where the process answers a call: on the way to its caller, if that is guarded.
+    #[inline]
+    pub(crate) fn outward(
+        &self,
+        answer: Option<Arc<Answer<MessageOf<O>>>>,
+    ) -> Option<Arc<Answer<MessageOf<O>>>> {
+        match self.owner.placed() {
+            None => answer,
+            Some(placed) => answer.map(|answer| placed.relay(answer)),
+        }
+    }
+
+    /// Waits until the next thing may be begun, and comes back then. Orders are to wake it,
+    /// messages are not.
+    #[cold]
+    pub(crate) fn poll_begin(&self, cx: &Context<'_>) -> Poll<Work<MessageOf<O>>> {
+        self.busy(cx);
+        if self.is_ordered(STOP | KILL) {
+            return Poll::Ready(Work::Orders);
+        }
+        match self.owner.placed().map_or(Poll::Ready(true), |placed| placed.poll_begin(cx)) {
+            Poll::Ready(false) => Poll::Ready(Work::Lost),
+            Poll::Ready(true) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Waits, at rest, until there is something to do.

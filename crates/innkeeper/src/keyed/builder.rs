@@ -15,6 +15,7 @@ use crate::keyed::{Key, Keyed};
 use crate::limits;
 use crate::observe::Tally;
 use crate::owner::Args;
+use crate::placement::{Hosted, Placement, Placer};
 use crate::process::Process;
 use crate::rate::StartRate;
 use crate::registry::slot::Policy;
@@ -57,8 +58,12 @@ pub struct KeyedBuilder<K: Key, P: Process> {
     max_children: usize,
     idle_after: Option<Duration>,
     start_rate: Option<StartRate>,
+    place: Option<Place<K, P>>,
     key: PhantomData<fn(&K)>,
 }
+
+/// Makes the placement of the scope, by its name.
+type Place<K, P> = Box<dyn FnOnce(&str) -> Arc<dyn Placement<K, P>> + Send>;
 
 impl<K: Key, P: Process> Keyed<K, P> {
     /// Sets up a scope whose processes are started with their key, or a part of it, as arguments.
@@ -92,6 +97,7 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             max_children: limits::CHILDREN_MAX,
             idle_after: None,
             start_rate: None,
+            place: None,
             key: PhantomData,
         }
     }
@@ -149,6 +155,20 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         self
     }
 
+    /// Has the processes run wherever this says: on the nodes of a cluster. The scope has the same
+    /// name on each of them, and each starts it.
+    ///
+    /// The code that asks stays as it is. Which node a key's process runs on is not for it to
+    /// know; what may go wrong besides is in [`Away`](crate::Away).
+    pub fn placed_by<C>(mut self, cluster: &C) -> Self
+    where
+        C: Placer<K, P> + Clone + Send + 'static,
+    {
+        let cluster = cluster.clone();
+        self.place = Some(Box::new(move |scope| cluster.placement(scope)));
+        self
+    }
+
     /// Starts the scope as a child of `supervisor`, under its name.
     ///
     /// When the supervisor ends so do all processes of the scope, all at once; when it is
@@ -165,6 +185,7 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         let table = Arc::new(Table::new());
         // Closed until the supervisor starts it.
         table.close();
+        let placement = self.place.map(|place| place(&self.name));
         let shared = Arc::new(Shared {
             policy: Policy {
                 restart: self.spec.restart,
@@ -183,6 +204,7 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             tally: Tally::default(),
             closing: supervisor.closing(),
             spawner: OnceLock::new(),
+            placement,
             table: Arc::downgrade(&table),
         });
         let scope = Scope::new(table, shared);
@@ -194,6 +216,9 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             Arc::new(child.of(container))
         };
         supervisor.add(&name, Box::new(make)).await?;
+        if let Some(placement) = &scope.shared.placement {
+            placement.host(Hosted::new(&scope));
+        }
         Ok(Keyed { scope })
     }
 }

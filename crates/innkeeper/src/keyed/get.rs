@@ -10,8 +10,8 @@ use crate::cell::Asked;
 use crate::clock;
 use crate::error::GetError;
 use crate::exit::ExitReason;
-use crate::keyed::scope::{Found, Scope, Wanted};
-use crate::keyed::{Key, Outcome};
+use crate::keyed::scope::{Found, Scope, Under, Wanted};
+use crate::keyed::{Key, Outcome, placed};
 use crate::limits;
 use crate::process::Process;
 use crate::process_ref::ProcessRef;
@@ -19,7 +19,7 @@ use crate::rate::StartRate;
 use crate::registry::slot;
 use crate::wait_for;
 
-type Answer<P> = Result<Outcome<ProcessRef<<P as Process>::Message>>, GetError>;
+pub(crate) type Answer<P> = Result<Outcome<ProcessRef<<P as Process>::Message>>, GetError>;
 
 /// A question for the process of a key; see [`Keyed::get_or_start`](crate::Keyed::get_or_start).
 ///
@@ -86,14 +86,23 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
         if let Some(wait) = &mut self.wait {
             return wait.as_mut().poll(cx);
         }
-        match look(self.scope, self.key, &mut self.wanted, self.starts)? {
+        if let Some(placement) = &self.scope.shared.placement {
+            if self.wanted.args.is_some() {
+                return Poll::Ready(Err(GetError::ArgsStayHere));
+            }
+            let (client, starts, timeout) = (self.wanted.client, self.starts, self.timeout);
+            let wait = placed::get(self.scope, &**placement, self.key, client, starts, timeout);
+            return self.wait.insert(Box::pin(wait)).as_mut().poll(cx);
+        }
+        match look(self.scope, self.key, &mut self.wanted, None, self.starts)? {
             Found::Live(cell, incarnation) => {
                 self.scope.check_args(&cell, &self.wanted)?;
                 Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
             }
             found @ Found::Cell { .. } => {
                 let wanted = std::mem::replace(&mut self.wanted, Wanted::nothing());
-                let wait = wait(self.scope, self.key, wanted, self.starts, self.timeout, found);
+                let (starts, timeout) = (self.starts, self.timeout);
+                let wait = wait(self.scope, self.key, wanted, None, starts, timeout, found);
                 self.wait.insert(Box::pin(wait)).as_mut().poll(cx)
             }
         }
@@ -101,24 +110,26 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
 }
 
 /// The cell of a key, started if that is wanted.
-fn look<K: Key, P: Process>(
+pub(super) fn look<K: Key, P: Process>(
     scope: &Scope<K, P>,
     key: &K,
     wanted: &mut Wanted<'_, P>,
+    under: Under<'_>,
     starts: bool,
 ) -> Result<Found<K, P>, GetError> {
     if starts {
-        scope.find_or_start(key, wanted)
+        scope.find_or_start(key, wanted, under)
     } else {
-        scope.look(key).ok_or(GetError::NotFound)
+        scope.look(key, under).ok_or(GetError::NotFound)
     }
 }
 
 /// Waits at the cell that was found until the key has a process or an error to answer with.
-async fn wait<K: Key, P: Process>(
+pub(super) async fn wait<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     key: &K,
     mut wanted: Wanted<'_, P>,
+    under: Under<'_>,
     starts: bool,
     timeout: Duration,
     mut found: Found<K, P>,
@@ -164,7 +175,7 @@ async fn wait<K: Key, P: Process>(
         if clock::now() >= deadline {
             return Err(GetError::Timeout { waited: timeout });
         }
-        found = look(scope, key, &mut wanted, starts)?;
+        found = look(scope, key, &mut wanted, under, starts)?;
     }
 }
 

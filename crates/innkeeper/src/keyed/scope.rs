@@ -21,6 +21,7 @@ use crate::keyed::builder::ArgsPolicy;
 use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
+use crate::placement::{Placed, Placement, Standing, Tenure};
 use crate::process::Process;
 use crate::rate::StartRate;
 use crate::registry::slot::{Policy, Ruling};
@@ -57,6 +58,7 @@ pub(crate) struct Shared<K: Key, P: Process> {
     pub(crate) tally: Tally,
     pub(crate) closing: Arc<Closing>,
     pub(crate) spawner: OnceLock<Spawner>,
+    pub(crate) placement: Option<Arc<dyn Placement<K, P>>>,
     /// Weak: a table keeps the cells, parked ones too, and the cells keep this.
     pub(crate) table: Weak<Table<KeyedCell<K, P>>>,
 }
@@ -71,6 +73,8 @@ pub(crate) struct KeyedOwner<K: Key, P: Process> {
     hash: u64,
     args: Option<Box<P::Args>>,
     shared: Arc<Shared<K, P>>,
+    /// Where the scope is placed.
+    placed: Option<Box<Placed>>,
 }
 
 /// What a caller brings along for a start.
@@ -78,6 +82,9 @@ pub(crate) struct Wanted<'a, P: Process> {
     pub(crate) args: Option<P::Args>,
     pub(crate) client: Option<&'a StartRate>,
 }
+
+/// What a process is to run under, where the scope is placed.
+pub(crate) type Under<'a> = Option<&'a Arc<dyn Tenure>>;
 
 impl<P: Process> Wanted<'_, P> {
     pub(crate) fn nothing() -> Self {
@@ -107,19 +114,29 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     /// The cell of a key, if it has one that is of use.
-    pub(crate) fn look(&self, key: &K) -> Option<Found<K, P>> {
-        self.look_at(key, self.hasher.hash_one(key))
+    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Option<Found<K, P>> {
+        self.look_at(key, self.hasher.hash_one(key), under)
     }
 
     /// The live process of a key: what is asked for most often, so on a short way of its own.
+    ///
+    /// Not where it is placed: then it is to be asked first who may act for it.
     pub(crate) fn find_live(&self, key: &K) -> Option<(Arc<KeyedCell<K, P>>, Incarnation)> {
+        if self.shared.placement.is_some() {
+            return None;
+        }
         let cell = self.find(key)?;
         let incarnation = cell.live()?;
         Some((cell, incarnation))
     }
 
-    fn look_at(&self, key: &K, hash: u64) -> Option<Found<K, P>> {
+    fn look_at(&self, key: &K, hash: u64, under: Under<'_>) -> Option<Found<K, P>> {
         let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
+        if let Some(tenure) = under
+            && !cell.owner.runs_under(tenure)
+        {
+            return self.left_over(cell);
+        }
         if let Some(incarnation) = cell.live() {
             return Some(Found::Live(cell, incarnation));
         }
@@ -134,11 +151,12 @@ impl<K: Key, P: Process> Scope<K, P> {
         &self,
         key: &K,
         wanted: &mut Wanted<'_, P>,
+        under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
         let hash = self.hasher.hash_one(key);
-        match self.look_at(key, hash) {
+        match self.look_at(key, hash, under) {
             Some(found) => Ok(found),
-            None => self.start(key, hash, wanted),
+            None => self.start(key, hash, wanted, under),
         }
     }
 
@@ -148,6 +166,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         key: &K,
         hash: u64,
         wanted: &mut Wanted<'_, P>,
+        under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
         let shared = &self.shared;
         // The key is cloned before the lock is taken: that is user code.
@@ -159,6 +178,7 @@ impl<K: Key, P: Process> Scope<K, P> {
                 hash,
                 args: wanted.args.take().map(Box::new),
                 shared: shared.clone(),
+                placed: under.map(|tenure| Box::new(Placed::new(tenure.clone()))),
             };
             Ok(Cell::new(owner))
         };
@@ -230,9 +250,41 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
     }
 
+    /// What is here of an earlier tenure ends first; the next one waits for that.
+    fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
+        match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
+            Stopping::NotFound | Stopping::Unparked => None,
+            Stopping::Wait(flight, _) => {
+                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
+            }
+        }
+    }
+
+    /// Kills every process whose tenure is over.
+    pub(crate) async fn end_lost(&self) {
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                let is_lost = |placed: &Placed| placed.tenure().release() == Standing::Never;
+                if cell.owner.placed().is_some_and(is_lost) {
+                    drop(self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill));
+                }
+            }
+            yield_now().await;
+        }
+    }
+
     /// Tells one cell's process to end; forgets it at once if it was parked.
     pub(crate) fn stop_cell(&self, cell: &Arc<KeyedCell<K, P>>, reason: ExitReason) -> Stopping {
-        let stopping = cell.stop(reason.clone());
+        self.stop_cell_by(cell, reason, self.shared.spec.shutdown)
+    }
+
+    fn stop_cell_by(
+        &self,
+        cell: &Arc<KeyedCell<K, P>>,
+        reason: ExitReason,
+        shutdown: Shutdown,
+    ) -> Stopping {
+        let stopping = cell.stop_by(reason.clone(), shutdown);
         if let Stopping::Unparked = stopping {
             KeyedOwner::released(cell, &reason);
             cell.owner.observe(cell.incarnation(), What::Stopped(reason));
@@ -354,6 +406,10 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     }
 
     fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+        // What is lost here begins anew elsewhere, if at all.
+        if self.placed().is_some_and(|placed| placed.tenure().release() == Standing::Never) {
+            return Ruling::Free;
+        }
         let group = match &self.shared.group {
             Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
                 let now = clock::now();
@@ -362,6 +418,16 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
             Some(_) | None => true,
         };
         Ruling::Own { policy: &self.shared.policy, group }
+    }
+
+    #[inline]
+    fn placed(&self) -> Option<&Placed> {
+        self.placed.as_deref()
+    }
+
+    fn take_handed(&self) -> Option<Vec<u8>> {
+        let placement = self.shared.placement.as_ref()?;
+        placement.take_handed(&self.key, &**self.placed.as_ref()?.tenure())
     }
 
     fn refused(&self) {
@@ -388,6 +454,10 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 }
 
 impl<K: Key, P: Process> KeyedOwner<K, P> {
+    pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
+        self.placed().is_some_and(|placed| Arc::ptr_eq(placed.tenure(), tenure))
+    }
+
     /// Tells the log and the subscribers what happened.
     fn tell(&self, incarnation: Incarnation, what: What) {
         let key = &self.key;

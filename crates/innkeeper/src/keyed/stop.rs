@@ -10,8 +10,8 @@ use crate::cell::Stopping;
 use crate::clock;
 use crate::error::StopError;
 use crate::exit::ExitReason;
-use crate::keyed::Key;
 use crate::keyed::scope::Scope;
+use crate::keyed::{Key, placed};
 use crate::limits;
 use crate::process::Process;
 use crate::wait_for;
@@ -58,14 +58,19 @@ impl<K: Key, P: Process> Future for Stop<'_, K, P> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let this = &mut *self;
         if this.wait.is_none() {
-            let reason = this.reason.clone();
-            this.wait = Some(Box::pin(stop(this.scope, this.key, reason, this.timeout)));
+            let (scope, key, reason) = (this.scope, this.key, this.reason.clone());
+            this.wait = Some(match &scope.shared.placement {
+                None => Box::pin(stop(scope, key, reason, this.timeout)),
+                Some(placement) => {
+                    Box::pin(placed::stop(scope, &**placement, key, reason, this.timeout))
+                }
+            });
         }
         this.wait.as_mut().map_or(Poll::Pending, |wait| wait.as_mut().poll(cx))
     }
 }
 
-async fn stop<K: Key, P: Process>(
+pub(super) async fn stop<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     key: &K,
     reason: ExitReason,

@@ -10,8 +10,8 @@ use crate::call::Call;
 use crate::cell::Asked;
 use crate::clock::{self, Moment};
 use crate::error::{CallError, CastError, GetError, NotDelivered};
-use crate::keyed::Key;
-use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
+use crate::keyed::scope::{Found, KeyedCell, Scope, Under, Wanted};
+use crate::keyed::{Key, placed};
 use crate::limits;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
@@ -172,9 +172,12 @@ async fn call<K: Key, P: Process>(
     mut message: P::Message,
     timeout: Duration,
 ) -> Reply<P::Message> {
+    if let Some(placement) = &scope.shared.placement {
+        return placed::call(scope, &**placement, key, message, timeout).await;
+    }
     let deadline = clock::now().after(timeout);
     loop {
-        let cell = match mailbox(scope, key, deadline, timeout).await {
+        let cell = match mailbox(scope, key, None, deadline, timeout).await {
             Ok(cell) => cell,
             Err(error) => {
                 let why = no_process(error);
@@ -200,9 +203,12 @@ async fn cast<K: Key, P: Process>(
     mut message: P::Message,
     timeout: Duration,
 ) -> Result<(), CastError<P::Message>> {
+    if let Some(placement) = &scope.shared.placement {
+        return placed::cast(scope, &**placement, key, message, timeout).await;
+    }
     let deadline = clock::now().after(timeout);
     loop {
-        let cell = match mailbox(scope, key, deadline, timeout).await {
+        let cell = match mailbox(scope, key, None, deadline, timeout).await {
             Ok(cell) => cell,
             Err(error) => {
                 return Err(CastError { message, why: no_process(error) });
@@ -215,8 +221,9 @@ async fn cast<K: Key, P: Process>(
     }
 }
 
-fn no_process(error: GetError) -> NotDelivered {
+pub(super) fn no_process(error: GetError) -> NotDelivered {
     match error {
+        GetError::Away(away) => NotDelivered::Away(away),
         GetError::Timeout { .. } => NotDelivered::Timeout,
         GetError::Cycle(cycle) => NotDelivered::Cycle(cycle),
         error => NotDelivered::NoProcess(error),
@@ -224,14 +231,15 @@ fn no_process(error: GetError) -> NotDelivered {
 }
 
 /// A cell of the key that takes mail, perhaps one that is only starting.
-async fn mailbox<K: Key, P: Process>(
+pub(super) async fn mailbox<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     key: &K,
+    under: Under<'_>,
     deadline: Moment,
     timeout: Duration,
 ) -> Result<Arc<KeyedCell<K, P>>, GetError> {
     loop {
-        match scope.find_or_start(key, &mut Wanted::nothing())? {
+        match scope.find_or_start(key, &mut Wanted::nothing(), under)? {
             Found::Live(cell, _) => return Ok(cell),
             Found::Cell { cell, asked, .. } => match asked {
                 Asked::Found(_) | Asked::Wait(..) => return Ok(cell),

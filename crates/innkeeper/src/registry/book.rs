@@ -53,7 +53,7 @@ impl<K, M: Message, V> Row for Holder<K, M, V> {
 
 /// Spreads numbers that follow each other: Fibonacci hashing.
 fn hash(incarnation: Incarnation) -> u64 {
-    incarnation.number().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    incarnation.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl<K: Key, M: Message, V: Clone + Send + 'static, Q: Keys> Book<K, M, V, Q> {

@@ -76,6 +76,7 @@ pub(super) async fn serve<O: Owner>(
                     Work::Orders => return ordered(cell),
                     Work::Rest => return None,
                     Work::Crash(reason) => return Some(End::Terminate(*reason)),
+                    Work::Lost => return Some(End::Dead(ExitReason::Killed)),
                     Work::Notice(notice) => match hear(cell, state, *notice, ctx).await {
                         Ok(()) => continue,
                         Err(interrupt) => return Some(interrupt.into()),
@@ -84,7 +85,7 @@ pub(super) async fn serve<O: Owner>(
             };
             extras_first = false;
             let is_cast = answer.is_none();
-            let reply = ReplyTo::new(answer);
+            let reply = ReplyTo::new(cell.outward(answer));
             let done = match contained(|| state.handle(message, reply, ctx)) {
                 Ok(code) => guarded(cell, Limit::Handler, pin!(Some(code))).await,
                 Err(reason) => Err(Interrupt::Panicked(reason)),
@@ -110,6 +111,9 @@ fn next<O: Owner>(
     extras_first: bool,
     cx: &mut task::Context<'_>,
 ) -> Poll<Work<MessageOf<O>>> {
+    if !cell.may_begin() {
+        return cell.poll_begin(cx);
+    }
     if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
         let extra = poll_extras(ctx, cx);
         if extra.is_ready() {

@@ -19,6 +19,7 @@ mod introspection;
 mod keyed;
 mod keys;
 mod otp_holes;
+mod placed;
 mod process_macro;
 mod processes;
 mod registry;

@@ -43,7 +43,7 @@ fn policy(restart: Restart, max: u32) -> Policy {
 }
 
 fn number(number: u64) -> Incarnation {
-    Incarnation::from_number(number)
+    Incarnation::from_bits(number)
 }
 
 fn at(secs: u64) -> Moment {
@@ -202,7 +202,7 @@ fn mail_for_an_incarnation_is_taken_only_while_that_one_runs() {
     let taken = EVERYWHERE.map(|place| {
         let slot = slot(place);
         let own = slot.takes_mail_for(slot.incarnation());
-        let other = number(slot.incarnation().number() + 1);
+        let other = number(slot.incarnation().to_bits() + 1);
         assert!(!slot.takes_mail_for(other), "{place:?}");
         assert!(!slot.takes_mail_for(number(0)), "{place:?}");
         own
@@ -559,7 +559,7 @@ fn only_the_last_exits_are_remembered() {
         slot.apply(Event::BackoffOver(number(n + 1)), at(20));
         slot.apply(Event::Ready, at(20));
     }
-    let kept: Vec<_> = slot.exits().iter().map(|exit| exit.incarnation.number()).collect();
+    let kept: Vec<_> = slot.exits().iter().map(|exit| exit.incarnation.to_bits()).collect();
     assert_eq!(kept, [8, 9, 10]);
     assert_eq!(slot.restarts(), 10);
     assert_eq!(slot.reason_of(number(9)), crash());

@@ -190,8 +190,8 @@ impl World {
         assert_eq!(self.alive, 0, "two incarnations at once");
         assert!(!self.stopped, "an incarnation began after a stop");
         self.alive = 1;
-        assert!(self.slot.incarnation().number() > self.last, "incarnations strictly grow");
-        self.last = self.slot.incarnation().number();
+        assert!(self.slot.incarnation().to_bits() > self.last, "incarnations strictly grow");
+        self.last = self.slot.incarnation().to_bits();
     }
 
     fn step(&mut self, next: Move) {

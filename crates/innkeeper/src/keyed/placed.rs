@@ -1,0 +1,284 @@
+//! Asking for a key whose process may be on another node: one try after the other, each with
+//! whoever acts for the key then, until there is an answer or the caller's time is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::Call;
+use crate::clock::{self, Moment};
+use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::keyed::get::{self, Answer};
+use crate::keyed::scope::{Found, Scope, Wanted};
+use crate::keyed::via::{mailbox, no_process};
+use crate::keyed::{Key, Outcome, stop};
+use crate::placement::{Placement, Standing, Tenure};
+use crate::process::{Message, Process};
+use crate::process_ref::ProcessRef;
+use crate::rate::StartRate;
+
+type Reply<M> = Result<<M as Message>::Reply, CallError<M>>;
+
+/// The tries of one question.
+struct Tries {
+    deadline: Moment,
+    made: u32,
+}
+
+impl Tries {
+    fn within(timeout: Duration) -> Tries {
+        Tries { deadline: clock::now().after(timeout), made: 0 }
+    }
+
+    /// How much of the caller's time is left.
+    fn left(&self) -> Duration {
+        self.deadline.since(clock::now())
+    }
+
+    /// Waits for the next try; `false` if the caller's time is over before.
+    async fn again<K: Key, P: Process>(&mut self, placement: &dyn Placement<K, P>) -> bool {
+        self.made += 1;
+        let pause = placement.pause(self.made);
+        tokio::select! {
+            biased;
+            () = clock::alarm(self.deadline) => false,
+            () = pause => true,
+        }
+    }
+}
+
+/// Why nothing can be done under a tenure now, if nothing can.
+pub(crate) fn away(tenure: &dyn Tenure) -> Option<Away> {
+    match tenure.begin() {
+        Standing::Yes => None,
+        Standing::NotNow => Some(Away::Frozen),
+        Standing::Never => Some(Away::NotOwner),
+    }
+}
+
+/// The process of a key, wherever it is.
+pub(super) async fn get<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    placement: &dyn Placement<K, P>,
+    key: &K,
+    client: Option<&StartRate>,
+    starts: bool,
+    timeout: Duration,
+) -> Answer<P> {
+    let mut tries = Tries::within(timeout);
+    let mut started = None;
+    loop {
+        let answer = match placement.here(key) {
+            Some(tenure) => {
+                let found = get_here(scope, &tenure, key, client, starts, tries.left()).await;
+                if let Ok(Outcome::Started(process)) = &found {
+                    started = Some(process.incarnation());
+                }
+                // An answer counts from the instant at which this node was sure to act for the key.
+                away(&*tenure).map_or(found, |away| Err(GetError::Away(away)))
+            }
+            None => placement.get(key, starts, tries.left()).await,
+        };
+        match answer {
+            Err(GetError::Away(why)) if !tries.again(placement).await => {
+                return Err(GetError::Away(why));
+            }
+            Err(GetError::Away(_)) => {}
+            Err(GetError::Timeout { .. }) => return Err(GetError::Timeout { waited: timeout }),
+            Ok(Outcome::Existing(process)) if started == Some(process.incarnation()) => {
+                return Ok(Outcome::Started(process));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// One try, on this node.
+pub(crate) async fn get_here<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    tenure: &Arc<dyn Tenure>,
+    key: &K,
+    client: Option<&StartRate>,
+    starts: bool,
+    timeout: Duration,
+) -> Answer<P> {
+    let mut wanted = Wanted { args: None, client };
+    match get::look(scope, key, &mut wanted, Some(tenure), starts)? {
+        Found::Live(cell, incarnation) => Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))),
+        found @ Found::Cell { .. } => {
+            get::wait(scope, key, wanted, Some(tenure), starts, timeout, found).await
+        }
+    }
+}
+
+/// Says something to the process of a key, wherever it is.
+pub(super) async fn call<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    placement: &dyn Placement<K, P>,
+    key: &K,
+    mut message: P::Message,
+    timeout: Duration,
+) -> Reply<P::Message> {
+    let mut tries = Tries::within(timeout);
+    loop {
+        let said = match placement.here(key) {
+            Some(tenure) => {
+                let to = Incarnation::NONE;
+                call_here(scope, &tenure, key, to, message, tries.left()).await
+            }
+            None => {
+                let said = placement.call(key, &message, tries.left());
+                said.await.map_err(|failed| failed.of(message))
+            }
+        };
+        let (returned, why) = match said {
+            Err(CallError::NotDelivered { message, why }) if is_passing(&why) => (message, why),
+            said => return said,
+        };
+        message = returned;
+        if !tries.again(placement).await {
+            return Err(CallError::NotDelivered { message, why });
+        }
+    }
+}
+
+/// Whether the next one who acts for the key, or the next process, may well take it.
+fn is_passing(why: &NotDelivered) -> bool {
+    matches!(why, NotDelivered::Away(_) | NotDelivered::Stopping)
+}
+
+/// One try, on this node: to one incarnation, or to whichever there is.
+pub(crate) async fn call_here<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    tenure: &Arc<dyn Tenure>,
+    key: &K,
+    to: Incarnation,
+    message: P::Message,
+    timeout: Duration,
+) -> Reply<P::Message> {
+    let deadline = clock::now().after(timeout);
+    let said = match process_here(scope, tenure, key, to, deadline, timeout).await {
+        Ok(process) => {
+            let left = deadline.since(clock::now());
+            Call::new(&process, message, std::convert::identity).timeout(left).await
+        }
+        Err(why) => Err(CallError::NotDelivered { message, why }),
+    };
+    said.map_err(|error| match error {
+        CallError::NotDelivered { message, why } => {
+            CallError::NotDelivered { message, why: unless_over(&**tenure, why) }
+        }
+        unknown @ CallError::Unknown(_) => unknown,
+    })
+}
+
+/// Says something to the process of a key, wherever it is, and goes on once it is accepted.
+pub(super) async fn cast<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    placement: &dyn Placement<K, P>,
+    key: &K,
+    mut message: P::Message,
+    timeout: Duration,
+) -> Result<(), CastError<P::Message>> {
+    let mut tries = Tries::within(timeout);
+    loop {
+        let said = match placement.here(key) {
+            Some(tenure) => {
+                let to = Incarnation::NONE;
+                cast_here(scope, &tenure, key, to, message, tries.left()).await
+            }
+            None => {
+                let said = placement.cast(key, &message, tries.left());
+                said.await.map_err(|why| CastError { message, why })
+            }
+        };
+        let Err(CastError { message: returned, why }) = said else { return Ok(()) };
+        message = returned;
+        if !is_passing(&why) || !tries.again(placement).await {
+            return Err(CastError { message, why });
+        }
+    }
+}
+
+/// One try, on this node.
+pub(crate) async fn cast_here<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    tenure: &Arc<dyn Tenure>,
+    key: &K,
+    to: Incarnation,
+    message: P::Message,
+    timeout: Duration,
+) -> Result<(), CastError<P::Message>> {
+    let deadline = clock::now().after(timeout);
+    let said = match process_here(scope, tenure, key, to, deadline, timeout).await {
+        Ok(process) => process.cast(message).await,
+        Err(why) => Err(CastError { message, why }),
+    };
+    said.map_err(|CastError { message, why }| CastError {
+        message,
+        why: unless_over(&**tenure, why),
+    })
+}
+
+/// What takes messages for a key, or for one incarnation of it, on this node.
+async fn process_here<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    tenure: &Arc<dyn Tenure>,
+    key: &K,
+    to: Incarnation,
+    deadline: Moment,
+    timeout: Duration,
+) -> Result<ProcessRef<P::Message>, NotDelivered> {
+    if to != Incarnation::NONE {
+        let cell = scope.find(key).ok_or(NotDelivered::Ended)?;
+        return Ok(ProcessRef::new(cell, to));
+    }
+    let cell = mailbox(scope, key, Some(tenure), deadline, timeout).await.map_err(no_process)?;
+    Ok(ProcessRef::whichever(cell))
+}
+
+/// Why it was not delivered; if the tenure is over, that is why.
+fn unless_over(tenure: &dyn Tenure, why: NotDelivered) -> NotDelivered {
+    match tenure.begin() {
+        Standing::Never => NotDelivered::Away(Away::NotOwner),
+        Standing::Yes | Standing::NotNow => why,
+    }
+}
+
+/// Ends the process of a key, wherever it is.
+pub(super) async fn stop<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    placement: &dyn Placement<K, P>,
+    key: &K,
+    reason: ExitReason,
+    timeout: Duration,
+) -> Result<(), StopError> {
+    let mut tries = Tries::within(timeout);
+    loop {
+        let stopped = match placement.here(key) {
+            Some(tenure) => stop_here(scope, &*tenure, key, reason.clone(), tries.left()).await,
+            None => placement.stop(key, reason.clone(), tries.left()).await,
+        };
+        match stopped {
+            Err(StopError::Away(_)) if tries.again(placement).await => {}
+            stopped => return stopped,
+        }
+    }
+}
+
+/// One try, on this node.
+pub(crate) async fn stop_here<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    tenure: &dyn Tenure,
+    key: &K,
+    reason: ExitReason,
+    timeout: Duration,
+) -> Result<(), StopError> {
+    if let Some(away) = away(tenure) {
+        return Err(StopError::Away(away));
+    }
+    let stopped = stop::stop(scope, key, reason, timeout).await;
+    // That there is nothing counts from the instant at which this node was sure to know.
+    away(tenure).map_or(stopped, |away| Err(StopError::Away(away)))
+}

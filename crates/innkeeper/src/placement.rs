@@ -1,0 +1,141 @@
+//! The port to whoever decides where the process of a key runs, where that is not simply here.
+//!
+//! A scope that is set up with [`placed_by`](crate::KeyedBuilder::placed_by) asks a [`Placement`]
+//! before it starts a process or hands out its address, and each of its processes runs under a
+//! [`Tenure`]: it is asked before a message is begun, and again before anything that a handler has
+//! brought about gets out. What a network is, and how keys are written down, is not known here.
+
+mod distant;
+mod hosted;
+mod outlet;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
+use crate::exit::ExitReason;
+use crate::keyed::{Key, Outcome};
+use crate::process::{Message, Process};
+use crate::process_ref::ProcessRef;
+
+pub use distant::{Distant, Pending, distant};
+pub use hosted::Hosted;
+pub(crate) use outlet::Placed;
+
+/// Something that is awaited.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whether something may be done under a tenure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Yes.
+    Yes,
+    /// Not now; perhaps again.
+    NotNow,
+    /// Never again.
+    Never,
+}
+
+/// The right to act for some keys, under one epoch. It ends, and does not come back.
+///
+/// # Guarantees
+/// Owed by whoever implements it: of two tenures for a key, wherever they are held, the one with
+/// the lower epoch never answers [`Standing::Yes`] after the other has.
+pub trait Tenure: Send + Sync + 'static {
+    /// The fencing token: each tenure of a key has a higher one than the last.
+    fn epoch(&self) -> u64;
+
+    /// Whether a message may be begun now. Cheap: it is asked before each.
+    fn begin(&self) -> Standing;
+
+    /// Whether what a handler has brought about may leave now. Cheap: it is asked for each output.
+    fn release(&self) -> Standing;
+
+    /// Wakes this once, when either answer may have changed after this was called.
+    fn wake_on_change(&self, waker: &Waker);
+}
+
+/// Why something that was said elsewhere brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// It has not run and will not.
+    NotDelivered(NotDelivered),
+    /// It may have run.
+    Unknown(Unknown),
+}
+
+impl Failed {
+    /// The error of a call that said `message`.
+    pub(crate) fn of<M>(self, message: M) -> CallError<M> {
+        match self {
+            Failed::NotDelivered(why) => CallError::NotDelivered { message, why },
+            Failed::Unknown(why) => CallError::Unknown(why),
+        }
+    }
+}
+
+/// Makes the placement of a scope: a cluster.
+pub trait Placer<K: Key, P: Process> {
+    /// For the scope of this name, which is the same wherever it runs.
+    fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>>;
+}
+
+/// Decides where the process of a key runs, and talks to those that run elsewhere.
+///
+/// Each question but [`here`](Self::here) is one try: where nobody can be asked it answers
+/// [`Away`](crate::Away), and the scope asks again until the caller's time is over.
+pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
+    /// These are the processes of the scope that run here. Told once, before anything is asked.
+    fn host(&self, here: Hosted<K, P>);
+
+    /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
+    fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;
+
+    /// What the process of a key had on the node that it comes from under this tenure, once.
+    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+
+    /// Asks for a process that is elsewhere; started there if `starts`.
+    fn get(
+        &self,
+        key: &K,
+        starts: bool,
+        within: Duration,
+    ) -> Later<'static, Result<Outcome<ProcessRef<P::Message>>, GetError>>;
+
+    /// Says something to whichever process a key has elsewhere, and waits for the reply.
+    fn call(
+        &self,
+        key: &K,
+        message: &P::Message,
+        within: Duration,
+    ) -> Later<'static, Result<<P::Message as Message>::Reply, Failed>>;
+
+    /// As [`call`](Self::call), but waits only until it is in the mailbox.
+    fn cast(
+        &self,
+        key: &K,
+        message: &P::Message,
+        within: Duration,
+    ) -> Later<'static, Result<(), NotDelivered>>;
+
+    /// Ends the process that a key has elsewhere, and waits for its end.
+    fn stop(
+        &self,
+        key: &K,
+        reason: ExitReason,
+        within: Duration,
+    ) -> Later<'static, Result<(), StopError>>;
+
+    /// Waits before a question is put once more that was answered `Away` so many times, until
+    /// somebody else may answer it. Ends by itself.
+    fn pause(&self, tries: u32) -> Later<'static, ()>;
+}
+
+impl<K: Key, P: Process> fmt::Debug for dyn Placement<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placement").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! The processes of a placed scope that run here, for whoever places them: what other nodes ask of
+//! them, and what becomes of them when the right to run them is lost.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Tenure;
+use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
+use crate::exit::ExitReason;
+use crate::incarnation::Incarnation;
+use crate::keyed::{self, Key, Outcome, Scope};
+use crate::process::{Message, Process};
+use crate::process_ref::ProcessRef;
+
+/// The processes of a placed scope that run here. Clones are of the same scope.
+///
+/// Each question is one try under the tenure that is given, and ends in
+/// [`Away`](crate::Away) if that is over.
+pub struct Hosted<K: Key, P: Process> {
+    /// Weak: the scope keeps its placement, which keeps this.
+    scope: Weak<Scope<K, P>>,
+}
+
+impl<K: Key, P: Process> Hosted<K, P> {
+    pub(crate) fn new(scope: &Arc<Scope<K, P>>) -> Self {
+        Hosted { scope: Arc::downgrade(scope) }
+    }
+
+    /// The process of a key; started if `starts`.
+    ///
+    /// # Errors
+    /// As [`Keyed::get_or_start`](crate::Keyed::get_or_start).
+    pub async fn get(
+        &self,
+        tenure: &Arc<dyn Tenure>,
+        key: &K,
+        starts: bool,
+        within: Duration,
+    ) -> Result<Outcome<ProcessRef<P::Message>>, GetError> {
+        let scope = self.scope.upgrade().ok_or(GetError::ShuttingDown)?;
+        let found = keyed::get_here(&scope, tenure, key, None, starts, within).await;
+        keyed::away(&**tenure).map_or(found, |away| Err(GetError::Away(away)))
+    }
+
+    /// Says something to the process of a key: to this incarnation or, for `None`, to whichever
+    /// there is, started if need be.
+    ///
+    /// # Errors
+    /// As [`Via::call`](crate::Via::call).
+    ///
+    /// # Cancel safety
+    /// As [`Call`](crate::Call).
+    pub async fn call(
+        &self,
+        tenure: &Arc<dyn Tenure>,
+        key: &K,
+        to: Option<Incarnation>,
+        message: P::Message,
+        within: Duration,
+    ) -> Result<<P::Message as Message>::Reply, CallError<P::Message>> {
+        let Some(scope) = self.scope.upgrade() else {
+            let why = NotDelivered::Away(Away::NotOwner);
+            return Err(CallError::NotDelivered { message, why });
+        };
+        let to = to.unwrap_or(Incarnation::NONE);
+        keyed::call_here(&scope, tenure, key, to, message, within).await
+    }
+
+    /// As [`call`](Self::call), but waits only until it is in the mailbox.
+    ///
+    /// # Errors
+    /// As [`Via::cast`](crate::Via::cast).
+    pub async fn cast(
+        &self,
+        tenure: &Arc<dyn Tenure>,
+        key: &K,
+        to: Option<Incarnation>,
+        message: P::Message,
+        within: Duration,
+    ) -> Result<(), CastError<P::Message>> {
+        let Some(scope) = self.scope.upgrade() else {
+            return Err(CastError { message, why: NotDelivered::Away(Away::NotOwner) });
+        };
+        let to = to.unwrap_or(Incarnation::NONE);
+        keyed::cast_here(&scope, tenure, key, to, message, within).await
+    }
+
+    /// Ends the process of a key, and waits for its end.
+    ///
+    /// # Errors
+    /// As [`Keyed::stop`](crate::Keyed::stop).
+    pub async fn stop(
+        &self,
+        tenure: &Arc<dyn Tenure>,
+        key: &K,
+        reason: ExitReason,
+        within: Duration,
+    ) -> Result<(), StopError> {
+        let scope = self.scope.upgrade().ok_or(StopError::NotFound)?;
+        keyed::stop_here(&scope, &**tenure, key, reason, within).await
+    }
+
+    /// The address of one incarnation, if it runs here.
+    pub fn process(&self, key: &K, incarnation: Incarnation) -> Option<ProcessRef<P::Message>> {
+        let cell = self.scope.upgrade()?.find(key)?;
+        Some(ProcessRef::new(cell, incarnation)).filter(ProcessRef::is_alive)
+    }
+
+    /// Kills every process whose tenure is over.
+    pub async fn end_lost(&self) {
+        if let Some(scope) = self.scope.upgrade() {
+            scope.end_lost().await;
+        }
+    }
+}
+
+impl<K: Key, P: Process> Clone for Hosted<K, P> {
+    fn clone(&self) -> Self {
+        Hosted { scope: self.scope.clone() }
+    }
+}
+
+impl<K: Key, P: Process> fmt::Debug for Hosted<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosted").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! Where what a placed process brings about gets out, or is kept, or is lost.
+//!
+//! Each output is checked as it leaves. While the right to act cannot be proven, outputs are kept
+//! in order; they leave when it can be again, and are lost with it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::{Standing, Tenure};
+use crate::call::{Answer, Outcome};
+use crate::error::{CallError, Unknown};
+use crate::guard::contained;
+use crate::limits;
+use crate::process::Message;
+use crate::seam::Mutex;
+
+/// What a process has that may run only while its node acts for its key.
+pub(crate) struct Placed {
+    outlet: Arc<Outlet>,
+}
+
+impl Placed {
+    pub(crate) fn new(tenure: Arc<dyn Tenure>) -> Self {
+        Placed { outlet: Arc::new(Outlet { tenure, held: Mutex::default() }) }
+    }
+
+    pub(crate) fn tenure(&self) -> &Arc<dyn Tenure> {
+        &self.outlet.tenure
+    }
+
+    pub(crate) fn may_begin(&self) -> bool {
+        self.outlet.tenure.begin() == Standing::Yes
+    }
+
+    /// Waits until something may be begun; `false` if nothing ever may.
+    pub(crate) fn poll_begin(&self, cx: &Context<'_>) -> Poll<bool> {
+        let tenure = &self.outlet.tenure;
+        if let Some(known) = known(tenure.begin()) {
+            return Poll::Ready(known);
+        }
+        tenure.wake_on_change(cx.waker());
+        // It may have changed before that.
+        known(tenure.begin()).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// As [`poll_begin`](Self::poll_begin).
+    pub(crate) async fn begins(&self) -> bool {
+        poll_fn(|cx| self.poll_begin(cx)).await
+    }
+
+    /// A place for the answer of a call from which it goes on only as an output may.
+    pub(crate) fn relay<M: Message>(&self, to: Arc<Answer<M>>) -> Arc<Answer<M>> {
+        Arc::new_cyclic(|relayed| {
+            let relay = Relay { from: relayed.clone(), to, outlet: self.outlet.clone() };
+            Answer::new(Waker::from(Arc::new(relay)))
+        })
+    }
+
+    /// Does this as soon as an output may leave, after all that were put out before.
+    pub(crate) fn put(&self, output: Box<dyn FnOnce() + Send>) {
+        self.outlet.put(Box::new(Act(output)));
+    }
+}
+
+fn known(standing: Standing) -> Option<bool> {
+    match standing {
+        Standing::Yes => Some(true),
+        Standing::NotNow => None,
+        Standing::Never => Some(false),
+    }
+}
+
+/// Something that gets out, or does not.
+trait Output: Send {
+    fn leave(self: Box<Self>);
+    fn lost(self: Box<Self>);
+}
+
+struct Outlet {
+    tenure: Arc<dyn Tenure>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    waiting: VecDeque<Box<dyn Output>>,
+    /// Somebody is letting them out.
+    leaving: bool,
+}
+
+impl Outlet {
+    fn put(self: &Arc<Self>, output: Box<dyn Output>) {
+        let mut held = self.held.lock();
+        if held.waiting.is_empty() && !held.leaving {
+            let standing = self.tenure.release();
+            if standing != Standing::NotNow {
+                drop(held);
+                return settle(output, standing);
+            }
+        }
+        if held.waiting.len() >= limits::OUTPUTS_HELD {
+            drop(held);
+            return output.lost();
+        }
+        held.waiting.push_back(output);
+        drop(held);
+        self.let_out();
+    }
+
+    /// Lets out what may leave, in order; sees to it that this is done again when more may.
+    fn let_out(self: &Arc<Self>) {
+        loop {
+            let mut held = self.held.lock();
+            if held.leaving {
+                return;
+            }
+            let standing = loop {
+                let standing = self.tenure.release();
+                if standing == Standing::NotNow {
+                    break standing;
+                }
+                let Some(output) = held.waiting.pop_front() else { break standing };
+                held.leaving = true;
+                drop(held);
+                settle(output, standing);
+                held = self.held.lock();
+            };
+            held.leaving = false;
+            if standing != Standing::NotNow || held.waiting.is_empty() {
+                return;
+            }
+            drop(held);
+            self.tenure.wake_on_change(&Waker::from(self.clone()));
+            // It may have changed before that.
+            if self.tenure.release() == Standing::NotNow {
+                return;
+            }
+        }
+    }
+}
+
+/// Whoever is on the other side of an output: a panic there is not to cost the other outputs.
+fn settle(output: Box<dyn Output>, standing: Standing) {
+    drop(contained(|| match standing {
+        Standing::Yes => output.leave(),
+        Standing::NotNow | Standing::Never => output.lost(),
+    }));
+}
+
+impl Wake for Outlet {
+    fn wake(self: Arc<Self>) {
+        self.let_out();
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        for output in std::mem::take(&mut self.held.lock().waiting) {
+            settle(output, Standing::Never);
+        }
+    }
+}
+
+/// The reply of a call, or why there is none.
+struct Reply<M: Message> {
+    to: Arc<Answer<M>>,
+    outcome: Outcome<M>,
+}
+
+impl<M: Message> Output for Reply<M> {
+    fn leave(self: Box<Self>) {
+        self.to.settle(self.outcome);
+    }
+
+    fn lost(self: Box<Self>) {
+        self.to.fail(CallError::Unknown(Unknown::Lost));
+    }
+}
+
+/// What the process itself wants done.
+struct Act(Box<dyn FnOnce() + Send>);
+
+impl Output for Act {
+    fn leave(self: Box<Self>) {
+        (self.0)();
+    }
+
+    fn lost(self: Box<Self>) {}
+}
+
+/// Takes an outcome from where the process has put it to where its caller waits.
+struct Relay<M: Message> {
+    /// Weak, for it keeps this. Whoever settles it has it.
+    from: Weak<Answer<M>>,
+    to: Arc<Answer<M>>,
+    outlet: Arc<Outlet>,
+}
+
+impl<M: Message> Wake for Relay<M> {
+    fn wake(self: Arc<Self>) {
+        let from = self.from.upgrade();
+        if let Some(outcome) = from.and_then(|from| from.close()) {
+            self.outlet.put(Box::new(Reply { to: self.to.clone(), outcome }));
+        }
+    }
+}
+
+impl fmt::Debug for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placed").field("epoch", &self.tenure().epoch()).finish_non_exhaustive()
+    }
+}
