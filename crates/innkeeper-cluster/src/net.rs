@@ -5,6 +5,8 @@
 //! carries it.
 
 pub mod memory;
+mod tcp;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -12,6 +14,8 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::coordinator::Later;
+pub use tcp::{BindError, Tcp};
+pub use tls::{Tls, TlsError};
 
 /// The network as one node sees it.
 pub trait Net: Send + Sync + 'static {
