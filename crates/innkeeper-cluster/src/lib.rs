@@ -10,8 +10,11 @@ pub mod coordinator;
 mod driver;
 #[cfg(test)]
 mod exploration;
+pub mod frame;
 mod join;
 pub mod limits;
+pub mod links;
+pub mod net;
 mod node;
 pub mod ownership;
 

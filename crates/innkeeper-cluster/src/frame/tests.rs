@@ -1,0 +1,1 @@
+//! Every frame there and back, and bytes that are none.
