@@ -5,6 +5,7 @@
 //! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show.
 
 pub mod clock;
+mod cluster;
 mod codec;
 pub mod coordinator;
 mod driver;
@@ -17,6 +18,13 @@ pub mod links;
 pub mod net;
 mod node;
 pub mod ownership;
+mod remote;
 
+pub use cluster::{Cluster, Membership};
 pub use join::{JoinError, PROTOCOL, Settings};
 pub use node::{Node, Orders, Running};
+pub use remote::Remote;
+
+/// What `#[process(remote)]` derives with.
+#[doc(hidden)]
+pub use serde;

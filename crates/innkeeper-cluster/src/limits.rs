@@ -84,3 +84,14 @@ pub const HOLD_WAIT: Duration = Duration::from_millis(10);
 
 /// How long a link may take to give the last of what it has to the other side when it is closed.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a call to an incarnation on another node is waited for there, whatever its caller says;
+/// one that names a key is waited for as long as its caller does.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// How long is waited before a question is put again that nobody was there to answer. Each time it
+/// is twice as long, less up to half of it, by chance.
+pub const RETRY_WAIT: Duration = Duration::from_millis(10);
+
+/// How long at most.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use crate::driver::Driver;
 use crate::join::{self, JoinError, Settings};
 use crate::limits;
 use crate::ownership::record::{Epoch, Member, NodeId, Owned, Session, Shard};
-use crate::ownership::timing::Timing;
+use crate::ownership::timing::{Now, Timing};
 use crate::ownership::{Command, Config, Event, Gate, Over, Ownership, Release};
 
 /// A node of a cluster. Clones are the same node.
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     shards: Shard,
     /// How often a session has come or gone.
     membership: watch::Sender<u64>,
+    /// Who wants to know when something may be done again, or never again.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 /// What a node is told to do about its shards, in order.
@@ -129,6 +131,7 @@ impl Node {
             timing: joined.timing,
             shards: settings.shards,
             membership: watch::channel(0).0,
+            waiting: Mutex::default(),
         });
         let (reports, reported) = mpsc::channel(limits::REPORTS_MAX);
         let (orders, commands) = mpsc::channel(limits::ORDERS_MAX);
@@ -169,6 +172,17 @@ impl Node {
     pub fn release(&self, shard: Shard, epoch: Epoch) -> Release {
         let machine = self.shared.machine.lock();
         machine.release(shard, epoch, self.shared.clock.now())
+    }
+
+    /// Wakes this once, when an answer of [`gate`](Self::gate) or [`release`](Self::release) may
+    /// have become another than "not now".
+    pub fn wake_on_change(&self, waker: &Waker) {
+        self.shared.waiting.lock().push(waker.clone());
+    }
+
+    /// What the node's own clocks show.
+    pub fn now(&self) -> Now {
+        self.shared.clock.now()
     }
 
     /// For how long the session can be proven without another heartbeat.
@@ -254,12 +268,18 @@ impl Shared {
         let mut machine = self.machine.lock();
         // Read under the lock, so that no two events go back in time.
         let now = self.clock.now();
-        let before = machine.sessions();
+        let (before, was_proven) = (machine.sessions(), machine.is_proven(now));
         let commands = machine.apply(event, now);
         let has_changed = machine.sessions() != before;
+        let is_anew = machine.is_proven(now) && !was_proven;
         drop(machine);
         if has_changed {
             self.membership.send_modify(|count| *count += 1);
+        }
+        let turns = |command: &Command| !matches!(command, Command::Send { .. } | Command::List);
+        if is_anew || commands.iter().any(turns) {
+            let woken = std::mem::take(&mut *self.waiting.lock());
+            woken.into_iter().for_each(Waker::wake);
         }
         commands
     }

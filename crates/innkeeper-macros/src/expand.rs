@@ -11,7 +11,7 @@ pub(crate) fn process(process: &Process) -> TokenStream {
     let messages = messages(process);
     let replies = replies(process);
     let implementation = implementation(process);
-    let api = api(process);
+    let (api, remote) = (api(process), remote(process));
     quote! {
         #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
         #block
@@ -19,7 +19,30 @@ pub(crate) fn process(process: &Process) -> TokenStream {
         #replies
         #implementation
         #api
+        #remote
     }
+}
+
+/// What makes it a process that others may talk to from another node.
+fn remote(process: &Process) -> Option<TokenStream> {
+    let (this, name) = (&process.block.self_ty, process.name.to_string());
+    process.is_remote.then(|| {
+        quote! {
+            impl ::innkeeper_cluster::Remote for #this {
+                const NAME: &'static str = #name;
+            }
+        }
+    })
+}
+
+/// What makes a message one that can be written down, where it has to be.
+fn written(process: &Process) -> Option<TokenStream> {
+    process.is_remote.then(|| {
+        quote! {
+            #[derive(::innkeeper_cluster::serde::Serialize, ::innkeeper_cluster::serde::Deserialize)]
+            #[serde(crate = "::innkeeper_cluster::serde")]
+        }
+    })
 }
 
 fn messages(process: &Process) -> TokenStream {
@@ -30,9 +53,11 @@ fn messages(process: &Process) -> TokenStream {
         let fields = handler.args.iter().map(|(name, of)| quote!(#name: #of));
         quote!(#(#docs)* #variant { #(#fields),* })
     });
+    let written = written(process);
     quote! {
         #[doc = #doc]
         #[allow(missing_docs, missing_debug_implementations, clippy::large_enum_variant)]
+        #written
         #vis enum #name { #(#variants),* }
     }
 }
@@ -45,9 +70,11 @@ fn replies(process: &Process) -> TokenStream {
         let (variant, reply) = (variant(&handler.name), reply(handler));
         quote!(#variant(#reply))
     });
+    let written = written(process);
     quote! {
         #[doc = #doc]
         #[allow(missing_docs, missing_debug_implementations, clippy::large_enum_variant)]
+        #written
         #vis enum #name { #(#variants),* }
 
         impl ::innkeeper::Message for #message {

@@ -20,11 +20,14 @@ use proc_macro::TokenStream;
 /// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk
 /// to any `innkeeper::Target<RoomMessage>`: a process reference or a key. They are as visible as
 /// the first `#[call]` or `#[cast]` method; where there is none, as `init`.
+///
+/// With `#[process(remote)]` others may talk to it from another node: it is made an
+/// `innkeeper_cluster::Remote` under its own name, version 1, and its messages derive serde. So
+/// have the types of its arguments and answers to, and the crate needs `innkeeper-cluster`.
 #[proc_macro_attribute]
 pub fn process(options: TokenStream, block: TokenStream) -> TokenStream {
     let made = parse::options(options.into())
-        .and_then(|()| syn::parse(block))
-        .and_then(parse::process)
+        .and_then(|is_remote| parse::process(syn::parse(block)?, is_remote))
         .map(|process| expand::process(&process));
     made.unwrap_or_else(|error| error.to_compile_error()).into()
 }

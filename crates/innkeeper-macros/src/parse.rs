@@ -9,6 +9,8 @@ use syn::{
 
 /// What an `impl` block says.
 pub(crate) struct Process {
+    /// Whether others may talk to it from another node.
+    pub(crate) is_remote: bool,
     /// The block as it was, without our attributes.
     pub(crate) block: ItemImpl,
     pub(crate) name: Ident,
@@ -44,15 +46,18 @@ pub(crate) struct Callback {
     pub(crate) takes_ctx: bool,
 }
 
-/// There are none yet.
-pub(crate) fn options(options: TokenStream) -> Result<()> {
+/// Whether others may talk to it from another node.
+pub(crate) fn options(options: TokenStream) -> Result<bool> {
     if options.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    Err(Error::new(options.span(), "expected `#[process]` without options"))
+    match syn::parse2::<Ident>(options.clone()) {
+        Ok(option) if option == "remote" => Ok(true),
+        _ => Err(Error::new(options.span(), "expected `#[process]` or `#[process(remote)]`")),
+    }
 }
 
-pub(crate) fn process(mut block: ItemImpl) -> Result<Process> {
+pub(crate) fn process(mut block: ItemImpl, is_remote: bool) -> Result<Process> {
     if let Some((path, _)) = &block.trait_ {
         return Err(Error::new(path.span(), "expected `impl Type`, got the `impl` of a trait"));
     }
@@ -80,7 +85,7 @@ pub(crate) fn process(mut block: ItemImpl) -> Result<Process> {
     let missing = "expected `async fn init(args: &Args) -> Result<Self, StartError>`";
     let (init, vis_of_init) = init.ok_or_else(|| Error::new(block.self_ty.span(), missing))?;
     let vis = vis.unwrap_or(vis_of_init);
-    Ok(Process { block, name, vis, init, handlers, callbacks })
+    Ok(Process { is_remote, block, name, vis, init, handlers, callbacks })
 }
 
 fn type_name(of: &Type) -> Result<Ident> {
@@ -210,7 +215,7 @@ mod tests {
     use super::*;
 
     fn refused(block: ItemImpl) -> String {
-        process(block).err().map(|error| error.to_string()).unwrap_or_default()
+        process(block, false).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Away {
     Unreachable,
     /// More is asked of its owner than it takes.
     Overloaded,
+    /// Its owner does not understand what was said: it runs another version of the process.
+    Incompatible,
 }
 
 impl fmt::Display for Away {
@@ -49,6 +51,7 @@ impl fmt::Display for Away {
             Away::Frozen => "the node that acts for the key cannot prove that it may",
             Away::Unreachable => "the node that acts for the key cannot be reached",
             Away::Overloaded => "the node that acts for the key takes no more",
+            Away::Incompatible => "the node that acts for the key runs another version",
         })
     }
 }
@@ -74,6 +77,13 @@ pub enum NotDelivered {
     NoProcess(GetError),
     /// Nobody could be asked who may act for the key.
     Away(Away),
+    /// It is longer than what is sent from node to node at once.
+    TooLarge {
+        /// In bytes.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
 }
 
 impl fmt::Display for NotDelivered {
@@ -88,6 +98,9 @@ impl fmt::Display for NotDelivered {
             NotDelivered::Cycle(cycle) => cycle.fmt(f),
             NotDelivered::NoProcess(error) => error.fmt(f),
             NotDelivered::Away(away) => away.fmt(f),
+            NotDelivered::TooLarge { bytes, max } => {
+                write!(f, "expected at most {max} bytes for another node, got {bytes}")
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum ExitReason {
     StartTimeout,
     /// There was no such process when the question was asked (OTP's `noproc`).
     NoProcess,
+    /// Its node cannot be heard of any more (OTP's `noconnection`). It may have ended.
+    Unreachable,
 }
 
 impl ExitReason {
@@ -64,7 +66,8 @@ impl ExitReason {
             | ExitReason::Panicked(_)
             | ExitReason::Failed(_)
             | ExitReason::StartTimeout
-            | ExitReason::NoProcess => true,
+            | ExitReason::NoProcess
+            | ExitReason::Unreachable => true,
         }
     }
 
@@ -79,6 +82,7 @@ impl ExitReason {
             ExitReason::Failed(_) => "failed",
             ExitReason::StartTimeout => "start_timeout",
             ExitReason::NoProcess => "noproc",
+            ExitReason::Unreachable => "noconnection",
         }
     }
 }
@@ -94,7 +98,8 @@ impl fmt::Display for ExitReason {
             | ExitReason::Shutdown
             | ExitReason::Killed
             | ExitReason::StartTimeout
-            | ExitReason::NoProcess => f.write_str(self.kind()),
+            | ExitReason::NoProcess
+            | ExitReason::Unreachable => f.write_str(self.kind()),
         }
     }
 }

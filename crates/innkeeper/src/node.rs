@@ -12,6 +12,7 @@ use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::observe::ProcessInfo;
+use crate::placement::Tenure;
 use crate::registry::slot::Signal;
 use crate::wait_for::WaitNode;
 
@@ -62,6 +63,11 @@ pub(crate) trait Node: Send + Sync {
     /// The epoch of the ownership that it runs under; 0 where there is none.
     fn epoch(&self) -> u64 {
         0
+    }
+
+    /// The right that it runs under, where that can be lost.
+    fn tenure(&self) -> Option<Arc<dyn Tenure>> {
+        None
     }
 
     /// What it had on another node, for its first `init`, once.

@@ -9,6 +9,7 @@ mod distant;
 mod hosted;
 mod outlet;
 
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::exit::ExitReason;
 use crate::keyed::{Key, Outcome};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
+use crate::wait_for;
 
 pub use distant::{Distant, Pending, distant};
 pub use hosted::Hosted;
@@ -44,7 +46,7 @@ pub enum Standing {
 /// # Guarantees
 /// Owed by whoever implements it: of two tenures for a key, wherever they are held, the one with
 /// the lower epoch never answers [`Standing::Yes`] after the other has.
-pub trait Tenure: Send + Sync + 'static {
+pub trait Tenure: Any + Send + Sync {
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
 
@@ -56,6 +58,12 @@ pub trait Tenure: Send + Sync + 'static {
 
     /// Wakes this once, when either answer may have changed after this was called.
     fn wake_on_change(&self, waker: &Waker);
+}
+
+/// The right under which the process runs whose callback this thread is polling: what it says to
+/// others is said under that.
+pub fn current() -> Option<Arc<dyn Tenure>> {
+    wait_for::current()?.tenure()
 }
 
 /// Why something that was said elsewhere brought no answer.
@@ -89,7 +97,7 @@ pub trait Placer<K: Key, P: Process> {
 /// [`Away`](crate::Away), and the scope asks again until the caller's time is over.
 pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// These are the processes of the scope that run here. Told once, before anything is asked.
-    fn host(&self, here: Hosted<K, P>);
+    fn host(self: Arc<Self>, here: Hosted<K, P>);
 
     /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;

@@ -55,13 +55,18 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<dyn Node>>> = RefCell::new(None);
 }
 
+/// The process whose callback this thread is polling.
+pub(crate) fn current() -> Option<Arc<dyn Node>> {
+    CURRENT.with(|current| current.borrow().clone())
+}
+
 /// Notes that the running process, if any, waits for `target`.
 ///
 /// # Errors
 /// [`Cycle`] if `target` waits for the running process, directly or through others.
 pub(crate) fn wait_for(target: &dyn Node) -> Result<Option<Wait>, Cycle> {
     // Cloned out, so that no user code (the name of a process) runs while the cell is borrowed.
-    let Some(current) = CURRENT.with(|current| current.borrow().clone()) else {
+    let Some(current) = current() else {
         return Ok(None);
     };
     let (who, on) = (current.wait_node(), target.wait_node());

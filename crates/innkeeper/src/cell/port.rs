@@ -17,6 +17,7 @@ use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
+use crate::placement::Tenure;
 use crate::process::Message;
 use crate::process_ref::{Port, Refused};
 use crate::registry::slot::Signal;
@@ -194,6 +195,10 @@ impl<O: Owner> Node for Cell<O> {
 
     fn epoch(&self) -> u64 {
         self.owner.placed().map_or(0, |placed| placed.tenure().epoch())
+    }
+
+    fn tenure(&self) -> Option<Arc<dyn Tenure>> {
+        self.owner.placed().map(|placed| placed.tenure().clone())
     }
 
     fn take_handed(&self) -> Option<Vec<u8>> {

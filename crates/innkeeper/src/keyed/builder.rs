@@ -217,7 +217,7 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         };
         supervisor.add(&name, Box::new(make)).await?;
         if let Some(placement) = &scope.shared.placement {
-            placement.host(Hosted::new(&scope));
+            placement.clone().host(Hosted::new(&scope));
         }
         Ok(Keyed { scope })
     }

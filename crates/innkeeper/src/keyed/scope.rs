@@ -260,6 +260,24 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
     }
 
+    /// Ends every process under a tenure in order, and waits until they have ended.
+    pub(crate) async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
+        let mut ends = Vec::new();
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                if cell.owner.runs_under(tenure)
+                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                {
+                    ends.push(end);
+                }
+            }
+            yield_now().await;
+        }
+        for end in ends {
+            end.wait().await;
+        }
+    }
+
     /// Kills every process whose tenure is over.
     pub(crate) async fn end_lost(&self) {
         for shard in 0..self.table.shards() {

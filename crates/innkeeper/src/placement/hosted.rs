@@ -107,6 +107,13 @@ impl<K: Key, P: Process> Hosted<K, P> {
         Some(ProcessRef::new(cell, incarnation)).filter(ProcessRef::is_alive)
     }
 
+    /// Ends every process under a tenure in order, and waits until they have ended.
+    pub async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
+        if let Some(scope) = self.scope.upgrade() {
+            scope.end_under(tenure).await;
+        }
+    }
+
     /// Kills every process whose tenure is over.
     pub async fn end_lost(&self) {
         if let Some(scope) = self.scope.upgrade() {

@@ -101,7 +101,7 @@ impl<P: innkeeper::Process> Placer<Key, P> for Cluster<P> {
 const NOBODY: Away = Away::NotOwner;
 
 impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
-    fn host(&self, here: Hosted<Key, P>) {
+    fn host(self: Arc<Self>, here: Hosted<Key, P>) {
         *self.hosted.lock().unwrap() = Some(here);
     }
 

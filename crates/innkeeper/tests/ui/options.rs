@@ -4,7 +4,7 @@ use innkeeper::{Context, StartError, process};
 
 struct Room;
 
-#[process(remote)]
+#[process(distant)]
 impl Room {
     async fn init() -> Result<Self, StartError> {
         Ok(Room)

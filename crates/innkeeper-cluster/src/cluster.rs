@@ -1,0 +1,274 @@
+//! Processes by key on the nodes of a cluster: each runs on the node that owns its key's shard, and
+//! is talked to from all of them.
+
+mod asked;
+mod hosting;
+mod orders;
+mod placing;
+mod tenure;
+mod way;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use innkeeper::placement::Tenure;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::coordinator::Coordinator;
+use crate::frame::Under;
+use crate::join::{self, JoinError, PROTOCOL, Settings};
+use crate::limits;
+use crate::links::{LinkSettings, Links, Standing};
+use crate::net::Net;
+use crate::node::Node;
+use crate::ownership::record::{Member, NodeId, Session, Shard};
+use crate::ownership::timing::Now;
+use crate::ownership::{Gate, Over, Release};
+use hosting::Hosting;
+use tenure::Owning;
+
+/// This node's part in a cluster, for scopes to be placed by
+/// ([`placed_by`](innkeeper::KeyedBuilder::placed_by)). Clones are the same part.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+/// Runs this node's part in a cluster for as long as it is polled; ready when it is over.
+///
+/// # Cancel safety
+/// Dropped before that, the gates shut for good and the node falls silent, as if it had died.
+#[must_use = "a node that is not polled is soon evicted"]
+pub struct Membership {
+    running: Pin<Box<dyn Future<Output = Over> + Send>>,
+    inner: Arc<Inner>,
+}
+
+/// What kind of process it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) version: u32,
+}
+
+pub(crate) struct Inner {
+    pub(crate) node: Node,
+    links: OnceLock<Links>,
+    /// By name; each lives as long as its scope.
+    scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
+    /// The right that was last had for each shard.
+    rights: Vec<Mutex<Option<Arc<Owning>>>>,
+    /// What is leaving under each shard.
+    leaving: Mutex<HashMap<Under, usize>>,
+    left: Notify,
+    /// What is under way for others, or for other nodes.
+    tasks: Mutex<JoinSet<()>>,
+    dice: AtomicU64,
+}
+
+impl Cluster {
+    /// Joins a cluster. What it answers with has to be polled, best in a task of its own. Within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`JoinError`]; no session runs then.
+    ///
+    /// # Cancel safety
+    /// A session that was made when the future is dropped ends as if the node had died.
+    pub async fn join(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        net: Arc<dyn Net>,
+        settings: &Settings,
+    ) -> Result<(Cluster, Membership), JoinError> {
+        Cluster::join_as(coordinator, clock, net, settings, join::fresh()).await
+    }
+
+    /// As [`join`](Self::join), as a start of a program that is named by the caller: for
+    /// simulations, which repeat. Never the same one twice.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_as(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        net: Arc<dyn Net>,
+        settings: &Settings,
+        start: NodeId,
+    ) -> Result<(Cluster, Membership), JoinError> {
+        let (node, orders, session) = Node::join_as(coordinator, clock, settings, start).await?;
+        let inner = Arc::new(Inner {
+            rights: (0..node.shards()).map(|_| Mutex::default()).collect(),
+            node: node.clone(),
+            links: OnceLock::new(),
+            scopes: RwLock::default(),
+            leaving: Mutex::default(),
+            left: Notify::new(),
+            tasks: Mutex::default(),
+            dice: AtomicU64::new(start.0),
+        });
+        let settings = LinkSettings {
+            cluster: settings.cluster.clone(),
+            name: settings.name.clone(),
+            versions: PROTOCOL..=PROTOCOL,
+            session: settings.session,
+        };
+        let standing: Arc<dyn Standing> = inner.clone();
+        let (links, linking) = Links::new(net, standing, inner.clone(), &settings);
+        let _ = inner.links.set(links);
+        let obeyed = inner.clone();
+        let running = async move {
+            let work = async {
+                // Neither of the two ends before the session.
+                tokio::join!(linking.run(), obeyed.obey(orders));
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                over = session => over,
+                () = work => unreachable!("it waits for ever"),
+            }
+        };
+        Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
+    }
+
+    /// This node: what it owns, whom it knows, and how it leaves.
+    pub fn node(&self) -> &Node {
+        &self.inner.node
+    }
+}
+
+impl Inner {
+    pub(crate) fn links(&self) -> &Links {
+        self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
+    }
+
+    /// The right to act for a shard, if this node has it, be it in doubt.
+    pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
+        let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
+        let mut right = self.rights.get(usize::from(shard))?.lock();
+        if let Some(right) = right.as_ref().filter(|right| right.under.epoch == epoch) {
+            return Some(right.clone());
+        }
+        let new = Arc::new(Owning::new(self.node.clone(), Under { shard, epoch }));
+        *right = Some(new.clone());
+        Some(new)
+    }
+
+    /// The scope of that name, if it is here.
+    pub(crate) fn scope(&self, name: &Bytes) -> Option<Arc<dyn Hosting>> {
+        self.scopes.read().get(name)?.upgrade()
+    }
+
+    pub(crate) fn scopes(&self) -> Vec<Arc<dyn Hosting>> {
+        self.scopes.read().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Begins something at once, and sees to it that it ends.
+    pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(work);
+        // Now, and not when a task has its turn: what others send is taken in their order.
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
+    }
+
+    /// How long to wait before a question is put for one more time.
+    pub(crate) fn pause(&self, tries: u32) -> Duration {
+        let doubled = limits::RETRY_WAIT * 2_u32.saturating_pow(tries.saturating_sub(1).min(16));
+        let longest = doubled.min(limits::RETRY_WAIT_MAX);
+        let mut dice = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        dice = (dice ^ (dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let part = 0.5 + ((dice >> 40) % 1024) as f64 / 2048.0;
+        longest.mul_f64(part)
+    }
+}
+
+/// The ownership that a right stands for, if it is one of a cluster.
+pub(crate) fn own(tenure: &dyn Tenure) -> Option<Under> {
+    let any: &dyn Any = tenure;
+    any.downcast_ref::<Owning>().map(|right| right.under)
+}
+
+impl Standing for Inner {
+    fn session(&self) -> Session {
+        self.node.session()
+    }
+
+    fn now(&self) -> Now {
+        self.node.now()
+    }
+
+    fn remaining(&self) -> Duration {
+        self.node.remaining()
+    }
+
+    fn member(&self, session: Session) -> Option<Member> {
+        self.node.member(session)
+    }
+
+    fn membership(&self) -> watch::Receiver<u64> {
+        self.node.membership()
+    }
+
+    fn leave(&self, under: Under) -> Release {
+        // It counts before it is asked for: who waits until nothing leaves asks in this order too.
+        *self.leaving.lock().entry(under).or_default() += 1;
+        let release = self.node.release(under.shard, under.epoch);
+        if release != Release::Now {
+            self.left(under);
+        }
+        release
+    }
+
+    fn left(&self, under: Under) {
+        let mut leaving = self.leaving.lock();
+        if let Some(count) = leaving.get_mut(&under) {
+            *count -= 1;
+            if *count == 0 {
+                leaving.remove(&under);
+                drop(leaving);
+                self.left.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Future for Membership {
+    type Output = Over;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Over> {
+        self.running.as_mut().poll(cx)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.inner.tasks.lock().abort_all();
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("node", &self.inner.node).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! Where the processes of one scope run, as the scope itself asks.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
+use innkeeper::{
+    Away, ExitReason, GetError, Incarnation, Key, Message, NotDelivered, Outcome, ProcessRef,
+    StopError, Unknown,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::asked::{self, Answered, Ask, Asked, Exit};
+use super::hosting::Hosting;
+use super::way::{self, To, Way};
+use super::{Cluster, Inner, Kind};
+use crate::frame::Request;
+use crate::links::Response;
+use crate::ownership::placement::shard_of;
+use crate::ownership::record::{Session, Shard};
+use crate::remote::Remote;
+
+/// Where the processes of one scope run.
+pub(crate) struct Placing<K: Key, P: Remote> {
+    pub(crate) inner: Arc<Inner>,
+    scope: Bytes,
+    here: OnceLock<Hosted<K, P>>,
+}
+
+impl<K, P> Placer<K, P> for Cluster
+where
+    K: Key + Serialize + DeserializeOwned,
+    P: Remote,
+{
+    fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>> {
+        let name = Bytes::copy_from_slice(scope.as_bytes());
+        let placing = Placing { inner: self.inner.clone(), scope: name, here: OnceLock::new() };
+        Arc::new(placing)
+    }
+}
+
+/// What came back of a question.
+type Told = Result<(Session, To, Response), Failed>;
+
+impl<K, P> Placing<K, P>
+where
+    K: Key + DeserializeOwned,
+    P: Remote,
+{
+    pub(crate) fn here(&self) -> &Hosted<K, P> {
+        self.here.get().unwrap_or_else(|| unreachable!("it is set before anybody asks"))
+    }
+}
+
+impl<K, P> Placing<K, P>
+where
+    K: Key + Serialize + DeserializeOwned,
+    P: Remote,
+{
+    const KIND: Kind = Kind { name: P::NAME, version: P::VERSION };
+
+    /// A key written down, with its shard. `None` for one that cannot be.
+    fn locate(&self, key: &K) -> Option<(Bytes, Shard)> {
+        let key = asked::write(key)?;
+        let shard = shard_of(&key, self.inner.node.shards());
+        Some((key, shard))
+    }
+
+    /// Asks the node that owns a key, once.
+    fn ask(&self, key: &K, ask: Ask<'_>, within: Duration) -> Later<'static, Told> {
+        let asking = self.asking(key, ask);
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let (owner, to, body, origin) = asking.map_err(not_delivered)?;
+            let request = Request::Call(to.message(body));
+            let told = inner.links().request(owner, origin, request, within).await;
+            told.map(|response| (owner, to, response)).map_err(asked::failed)
+        })
+    }
+
+    fn asking(
+        &self,
+        key: &K,
+        ask: Ask<'_>,
+    ) -> Result<(Session, To, Bytes, crate::links::Origin), Away> {
+        let (key, shard) = self.locate(key).ok_or(Away::Incompatible)?;
+        let owned = self.inner.node.owner(shard).ok_or(Away::NotOwner)?;
+        if owned.owner == self.inner.node.session() {
+            // It is coming here, or going.
+            return Err(Away::NotOwner);
+        }
+        let Kind { name, version } = Self::KIND;
+        let body = asked::write(&Asked { kind: name, version, ask }).ok_or(Away::Incompatible)?;
+        let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
+        let origin = to.origin();
+        Ok((owned.owner, to, body, origin))
+    }
+}
+
+fn not_delivered(away: Away) -> Failed {
+    Failed::NotDelivered(NotDelivered::Away(away))
+}
+
+impl<K, P> Placement<K, P> for Placing<K, P>
+where
+    K: Key + Serialize + DeserializeOwned,
+    P: Remote,
+{
+    fn host(self: Arc<Self>, here: Hosted<K, P>) {
+        let _ = self.here.set(here);
+        let hosting: Arc<dyn Hosting> = self.clone();
+        let weak: Weak<dyn Hosting> = Arc::downgrade(&hosting);
+        self.inner.scopes.write().insert(self.scope.clone(), weak);
+    }
+
+    fn here(&self, key: &K) -> Option<Arc<dyn Tenure>> {
+        let (_, shard) = self.locate(key)?;
+        let right = self.inner.right(shard)?;
+        Some(right)
+    }
+
+    fn take_handed(&self, _: &K, _: &dyn Tenure) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn get(
+        &self,
+        key: &K,
+        starts: bool,
+        within: Duration,
+    ) -> Later<'static, Result<Outcome<ProcessRef<P::Message>>, GetError>> {
+        let told = self.ask(key, Ask::Get { starts }, within);
+        let (inner, name) = (self.inner.clone(), format!("{key:?}"));
+        Box::pin(async move {
+            let (session, mut to, response) =
+                told.await.map_err(|failed| not_got(failed, within))?;
+            let unread = GetError::Away(Away::Incompatible);
+            match asked::read(&response.body).ok_or_else(|| unread.clone())? {
+                Answered::Got { incarnation, epoch, started } => {
+                    to.epoch = epoch;
+                    let incarnation = Incarnation::from_bits(incarnation);
+                    let way = Way { inner, kind: Self::KIND, session, to, incarnation, name };
+                    let process = distant::<P::Message>(incarnation, Arc::new(way));
+                    Ok(match started {
+                        true => Outcome::Started(process),
+                        false => Outcome::Existing(process),
+                    })
+                }
+                Answered::Ignored => Ok(Outcome::Ignored),
+                Answered::NotGot(error) => Err(error.into()),
+                Answered::NotDelivered(why) => {
+                    Err(not_got(Failed::NotDelivered(why.into()), within))
+                }
+                _ => Err(unread),
+            }
+        })
+    }
+
+    fn call(
+        &self,
+        key: &K,
+        message: &P::Message,
+        within: Duration,
+    ) -> Later<'static, Result<<P::Message as Message>::Reply, Failed>> {
+        let Some(said) = asked::write(message) else {
+            return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
+        };
+        let told = self.ask(key, Ask::Call { to: 0, message: &said }, within);
+        Box::pin(
+            async move { way::reply::<P::Message>(told.await.map(|(_, _, response)| response)) },
+        )
+    }
+
+    fn cast(
+        &self,
+        key: &K,
+        message: &P::Message,
+        within: Duration,
+    ) -> Later<'static, Result<(), NotDelivered>> {
+        let Some(said) = asked::write(message) else {
+            return Box::pin(async { Err(NotDelivered::Away(Away::Incompatible)) });
+        };
+        let told = self.ask(key, Ask::Cast { to: 0, message: &said }, within);
+        Box::pin(async move {
+            match told.await {
+                Ok((_, _, response)) => match asked::read(&response.body) {
+                    Some(Answered::NotDelivered(why)) => Err(why.into()),
+                    _ => Ok(()),
+                },
+                Err(Failed::NotDelivered(why)) => Err(why),
+                Err(Failed::Unknown(why)) => {
+                    // It has left, like any cast: whether it arrived nobody is told.
+                    tracing::warn!(%why, "a cast to another node may be lost");
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn stop(
+        &self,
+        key: &K,
+        reason: ExitReason,
+        within: Duration,
+    ) -> Later<'static, Result<(), StopError>> {
+        let told = self.ask(key, Ask::Stop { reason: Exit::from(reason) }, within);
+        Box::pin(async move {
+            match told.await {
+                Ok((_, _, response)) => match asked::read(&response.body) {
+                    Some(Answered::Stopped) => Ok(()),
+                    Some(Answered::NotStopped(error)) => Err(error.into()),
+                    Some(Answered::NotDelivered(why)) => Err(not_stopped(why.into())),
+                    _ => Err(StopError::Unknown),
+                },
+                Err(Failed::NotDelivered(why)) => Err(not_stopped(why)),
+                Err(Failed::Unknown(_)) => Err(StopError::Unknown),
+            }
+        })
+    }
+
+    fn pause(&self, tries: u32) -> Later<'static, ()> {
+        Box::pin(tokio::time::sleep(self.inner.pause(tries)))
+    }
+}
+
+fn not_got(failed: Failed, waited: Duration) -> GetError {
+    match failed {
+        Failed::NotDelivered(NotDelivered::Away(away)) => GetError::Away(away),
+        Failed::NotDelivered(NotDelivered::NoProcess(error)) => error,
+        Failed::NotDelivered(NotDelivered::Timeout) | Failed::Unknown(Unknown::Timeout) => {
+            GetError::Timeout { waited }
+        }
+        // To look again is safe: whatever was started is found.
+        Failed::NotDelivered(_) | Failed::Unknown(_) => GetError::Away(Away::Unreachable),
+    }
+}
+
+fn not_stopped(why: NotDelivered) -> StopError {
+    match why {
+        NotDelivered::Away(away) => StopError::Away(away),
+        _ => StopError::Away(Away::Unreachable),
+    }
+}

@@ -1,0 +1,155 @@
+//! The way to one incarnation on another node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use innkeeper::placement::{Distant, Failed, Pending, current};
+use innkeeper::{Away, ExitReason, Incarnation, Message, NotDelivered};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::asked::{self, Answered, Ask, Asked, Exit};
+use super::{Inner, Kind, own};
+use crate::frame::{self, Request};
+use crate::limits;
+use crate::links::{Down, Origin, Response};
+use crate::ownership::record::{Epoch, Session, Shard};
+
+/// The way to one incarnation on another node.
+pub(crate) struct Way {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) kind: Kind,
+    /// Where it runs; an incarnation never leaves its node.
+    pub(crate) session: Session,
+    pub(crate) to: To,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) name: String,
+}
+
+/// A key, as other nodes are told.
+#[derive(Clone, Debug)]
+pub(crate) struct To {
+    pub(crate) scope: Bytes,
+    pub(crate) key: Bytes,
+    pub(crate) shard: Shard,
+    pub(crate) epoch: Epoch,
+}
+
+impl To {
+    pub(crate) fn message(&self, body: Bytes) -> frame::Message {
+        frame::Message {
+            shard: self.shard,
+            epoch: self.epoch,
+            hops: 0,
+            scope: self.scope.clone(),
+            key: self.key.clone(),
+            chain: Bytes::new(),
+            body,
+        }
+    }
+
+    /// What is said to one key is said in order, whoever says it; under what they may say it.
+    pub(crate) fn origin(&self) -> Origin {
+        let under = current().and_then(|tenure| own(&*tenure));
+        let spread = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        Origin { sender: self.key.iter().fold(0xcbf2_9ce4_8422_2325, spread), under }
+    }
+}
+
+impl Way {
+    fn message(&self, ask: Ask<'_>) -> Result<frame::Message, Away> {
+        let Kind { name, version } = self.kind;
+        let body = asked::write(&Asked { kind: name, version, ask });
+        body.map(|body| self.to.message(body)).ok_or(Away::Incompatible)
+    }
+
+    fn cast(&self, ask: Ask<'_>) -> Result<(), Away> {
+        let message = self.message(ask)?;
+        let sent = self.inner.links().send(self.session, self.to.origin(), message);
+        sent.map_err(|why| match asked::undelivered(why) {
+            NotDelivered::Away(away) => away,
+            _ => Away::Unreachable,
+        })
+    }
+}
+
+impl<M> Distant<M> for Way
+where
+    M: Message<Reply: DeserializeOwned> + Serialize + DeserializeOwned,
+{
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.to.epoch
+    }
+
+    fn say(&self, message: &M, answer: Option<Pending<M>>) -> Result<(), Away> {
+        let said = asked::write(message).ok_or(Away::Incompatible)?;
+        let to = self.incarnation.to_bits();
+        let Some(answer) = answer else {
+            return self.cast(Ask::Cast { to, message: &said });
+        };
+        let message = self.message(Ask::Call { to, message: &said })?;
+        let (links, origin) = (self.inner.links().clone(), self.to.origin());
+        let (session, within) = (self.session, limits::CALL_TIME_MAX);
+        self.inner.run(async move {
+            let request = Request::Call(message);
+            let told = links.request(session, origin, request, within).await;
+            match reply::<M>(told.map_err(asked::failed)) {
+                Ok(reply) => answer.reply(reply),
+                Err(Failed::Unknown(why)) => answer.unknown(why),
+                Err(Failed::NotDelivered(why)) => {
+                    if let Some(message) = asked::read(&said) {
+                        answer.not_delivered(message, why);
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn exit(&self, reason: Option<ExitReason>) {
+        let reason = reason.map(Exit::from);
+        // One that cannot be told of it cannot be heard of any more either.
+        let _ = self.cast(Ask::Exit { to: self.incarnation.to_bits(), reason });
+    }
+
+    fn watch(&self, tell: Box<dyn FnOnce(ExitReason) + Send>) {
+        let Ok(message) = self.message(Ask::Watch { to: self.incarnation.to_bits() }) else {
+            return tell(ExitReason::Unreachable);
+        };
+        let Ok(mut events) = self.inner.links().subscribe(self.session, self.to.origin(), message)
+        else {
+            return tell(ExitReason::Unreachable);
+        };
+        self.inner.run(async move {
+            let down = loop {
+                if let Err(down) = events.next().await {
+                    break down;
+                }
+            };
+            let said = match &down {
+                Down::Said(why) => asked::read::<Exit>(why),
+                _ => None,
+            };
+            tell(said.map_or(ExitReason::Unreachable, ExitReason::from));
+        });
+    }
+}
+
+/// The reply to a call, from what came of the request.
+pub(crate) fn reply<M>(told: Result<Response, Failed>) -> Result<M::Reply, Failed>
+where
+    M: Message<Reply: DeserializeOwned>,
+{
+    let response = told?;
+    let unread = || Failed::Unknown(innkeeper::Unknown::NoReply);
+    match asked::read(&response.body).ok_or_else(unread)? {
+        Answered::Reply(reply) => asked::read(reply).ok_or_else(unread),
+        Answered::NotDelivered(why) => Err(Failed::NotDelivered(why.into())),
+        Answered::Unknown(why) => Err(Failed::Unknown(why.into())),
+        _ => Err(unread()),
+    }
+}

@@ -1,0 +1,280 @@
+//! Processes by key on the nodes of a cluster, within one process: the code that asks is that of
+//! one node.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
+
+#[path = "cluster/nodes.rs"]
+mod nodes;
+
+use std::time::Duration;
+
+use innkeeper::{Away, CallError, ChildSpec, Keyed, StartError, ExitReason, GetError, NotDelivered, Outcome, StopError, Unknown};
+use nodes::{SECOND, SHARDS, Said, Say, World, until};
+
+/// A process made by the macro.
+struct Tally(u64);
+
+#[innkeeper::process(remote)]
+impl Tally {
+    async fn init() -> Result<Self, StartError> {
+        Ok(Tally(0))
+    }
+
+    /// Adds.
+    #[call]
+    fn add(&mut self, more: u64) -> u64 {
+        self.0 += more;
+        self.0
+    }
+
+    #[cast]
+    fn clear(&mut self) {
+        self.0 = 0;
+    }
+}
+
+/// C1: the program of one node, but for one line.
+#[tokio::test(start_paused = true)]
+async fn a_process_of_the_macro_is_talked_to_by_its_methods_from_every_node() {
+    let world = World::new();
+    let nodes = world.nodes::<3>().await;
+    let mut scopes = Vec::new();
+    for node in &nodes {
+        let tallies = Keyed::<String, Tally>::with_args(ChildSpec::new(), |_| ());
+        scopes.push(tallies.placed_by(&node.cluster).start(&node.supervisor).await.unwrap());
+    }
+    let key = "visits".to_owned();
+    for (sum, scope) in (1..).zip(&scopes) {
+        let tally = scope.get_or_start(&key).await.unwrap().process().unwrap();
+        assert_eq!(tally.add(1).await.unwrap(), 2 * sum - 1);
+        assert_eq!(scope.via(&key).add(1).await.unwrap(), 2 * sum);
+    }
+    scopes[0].via(&key).clear().await.unwrap();
+    assert_eq!(scopes[1].via(&key).add(1).await.unwrap(), 1);
+}
+
+/// C1, C4
+#[tokio::test(start_paused = true)]
+async fn a_process_is_found_from_every_node_wherever_it_was_started() {
+    let world = World::new();
+    let nodes = world.nodes::<3>().await;
+    for owner in &nodes {
+        let key = owner.key();
+        let mut found = Vec::new();
+        for node in &nodes {
+            found.push(node.rooms.get_or_start(&key).await.unwrap());
+        }
+        assert!(found[0].is_started() && !found[1].is_started() && !found[2].is_started());
+        let found: Vec<_> = found.into_iter().map(|found| found.process().unwrap()).collect();
+        assert!(found.iter().all(|process| *process == found[0]));
+        assert!(found.iter().all(|process| process.epoch() > 0));
+        for (sum, process) in (1..).zip(&found) {
+            assert_eq!(process.call(Say::Add(1)).await.unwrap(), Said::Number(sum));
+        }
+        for node in &nodes {
+            let via = node.rooms.via(&key);
+            via.cast(Say::Note(7)).await.unwrap();
+            assert_eq!(via.call(Say::Epoch).await.unwrap(), Said::Number(found[0].epoch()));
+            assert_eq!(node.rooms.get(&key).await.unwrap(), Outcome::Existing(found[0].clone()));
+        }
+        let noted = found[0].call(Say::Noted).await.unwrap();
+        assert_eq!(noted, Said::Numbers(vec![7, 7, 7]));
+    }
+    assert_eq!((world.house.census.alive(), world.house.census.ever()), (3, 3));
+}
+
+/// C1
+#[tokio::test(start_paused = true)]
+async fn a_process_is_stopped_from_any_node_and_its_key_is_free_then() {
+    let world = World::new();
+    let [a, b, _c] = world.nodes::<3>().await;
+    let key = a.key();
+    let first = b.room(&key).await;
+    b.rooms.stop(&key).await.unwrap();
+    assert_eq!(world.house.census.alive(), 0);
+    assert_eq!(*world.house.ended.lock(), [(key.clone(), ExitReason::Shutdown)]);
+    assert_eq!(b.rooms.stop(&key).await, Err(StopError::NotFound));
+    assert_eq!(b.rooms.get(&key).await, Err(GetError::NotFound));
+    let late = first.call(Say::Add(1)).await;
+    assert!(matches!(
+        late,
+        Err(CallError::NotDelivered { message: Say::Add(1), why: NotDelivered::Ended })
+    ));
+    assert_ne!(b.room(&key).await, first);
+}
+
+/// C1: what an `init` says is told to whoever asked, wherever.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_or_declines_says_so_on_every_node() {
+    let world = World::new();
+    for node in &world.nodes::<3>().await {
+        let asked = node.rooms.get_or_start(&"declines".to_owned()).await;
+        assert_eq!(asked, Ok(Outcome::Ignored));
+        let asked = node.rooms.get_or_start(&"fails".to_owned()).await;
+        assert_eq!(asked, Err(GetError::InitFailed(ExitReason::failed("told to"))));
+        let called = node.rooms.via(&"fails".to_owned()).call(Say::Epoch).await;
+        let Err(CallError::NotDelivered { why: NotDelivered::NoProcess(why), .. }) = called else {
+            panic!("{called:?}");
+        };
+        assert_eq!(why, GetError::InitFailed(ExitReason::failed("told to")));
+    }
+}
+
+/// C2, P2
+#[tokio::test(start_paused = true)]
+async fn a_thousand_who_ask_on_all_nodes_at_once_are_given_one_process_each_key() {
+    let world = World::new();
+    let nodes = world.nodes::<3>().await;
+    let mut asks = tokio::task::JoinSet::new();
+    for number in 0..1_000 {
+        let rooms = nodes[number % 3].rooms.clone();
+        asks.spawn(async move {
+            let key = format!("key-{}", number / 3 % 20);
+            let outcome = rooms.get_or_start(&key).await.unwrap();
+            (key, outcome.is_started(), outcome.process().unwrap().incarnation())
+        });
+    }
+    let all = asks.join_all().await;
+    for number in 0..20 {
+        let key = format!("key-{number}");
+        let of_key: Vec<_> = all.iter().filter(|(of, ..)| *of == key).collect();
+        assert_eq!(of_key.iter().filter(|(_, started, _)| *started).count(), 1);
+        assert!(of_key.iter().all(|(_, _, incarnation)| *incarnation == of_key[0].2));
+    }
+    assert_eq!((world.house.census.ever(), world.house.census.most_of_one_key()), (20, 1));
+}
+
+/// P9, C1: to one key, from one node.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_to_a_process_elsewhere_arrives_in_order() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.key();
+    let room = b.room(&key).await;
+    for number in 0..100 {
+        room.cast(Say::Note(number)).await.unwrap();
+    }
+    let noted = room.call(Say::Noted).await.unwrap();
+    assert_eq!(noted, Said::Numbers((0..100).collect()));
+}
+
+/// C1: the outcomes of a call.
+#[tokio::test(start_paused = true)]
+async fn a_call_to_another_node_ends_in_a_reply_or_not_delivered_or_unknown() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.key();
+    let via = b.rooms.via(&key);
+    assert_eq!(via.call(Say::Add(2)).await.unwrap(), Said::Number(2));
+    let crashed = via.call(Say::Panic).await;
+    assert!(matches!(crashed, Err(CallError::Unknown(Unknown::Crashed))), "{crashed:?}");
+    // Begun, and not answered in time.
+    let late = via.call(Say::Hold("gate".to_owned())).timeout(SECOND).await;
+    assert!(matches!(late, Err(CallError::Unknown(Unknown::Timeout))), "{late:?}");
+    // Not begun in time: the process still holds.
+    let waited = via.call(Say::Add(1)).timeout(SECOND).await;
+    let is_fine = match &waited {
+        Err(CallError::NotDelivered { message: Say::Add(1), why: NotDelivered::Timeout }) => true,
+        // Its withdrawal and the end of the caller's patience cross on the wire.
+        Err(CallError::Unknown(Unknown::Timeout)) => true,
+        _ => false,
+    };
+    assert!(is_fine, "{waited:?}");
+    world.house.gate("gate").notify_one();
+    assert_eq!(via.call(Say::Add(2)).await.unwrap(), Said::Number(2), "it was withdrawn");
+}
+
+/// C1
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_link_breaks_is_unknown_and_whose_owner_is_out_of_reach_not_delivered() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.key();
+    let via = b.rooms.via(&key);
+    let begun = via.call(Say::Hold("gate".to_owned()));
+    let cut = async {
+        world.house.reached.notified().await;
+        world.wires.unplug("node-0:1");
+        world.wires.cut("node-0:1", "node-1:1");
+    };
+    let (begun, ()) = tokio::join!(begun, cut);
+    assert!(matches!(begun, Err(CallError::Unknown(Unknown::Unreachable))), "{begun:?}");
+    let next = via.call(Say::Add(1)).timeout(SECOND).await;
+    let Err(CallError::NotDelivered { message: Say::Add(1), why }) = next else {
+        panic!("{next:?}");
+    };
+    assert!(
+        matches!(why, NotDelivered::Away(Away::Unreachable) | NotDelivered::Timeout),
+        "{why:?}"
+    );
+}
+
+/// C3, C7
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_a_node_that_died_are_served_by_others_under_a_higher_epoch() {
+    let world = World::new();
+    let [a, b, c] = world.nodes::<3>().await;
+    let key = a.key();
+    let before = b.room(&key).await;
+    assert_eq!(before.call(Say::Add(5)).await.unwrap(), Said::Number(5));
+    a.die().await;
+    let via = c.rooms.via(&key);
+    // Whoever asks meanwhile waits, within the time that it gives.
+    let sum = via.call(Say::Add(1)).timeout(10 * SECOND).await.unwrap();
+    assert_eq!(sum, Said::Number(1));
+    let after = b.room(&key).await;
+    assert!(after.epoch() > before.epoch() && after != before);
+    until(|| b.open() + c.open() == usize::from(SHARDS)).await;
+}
+
+/// C6: without state: it ends in order, and begins anew where it goes.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_drains_ends_its_processes_in_order_and_callers_wait_for_the_next() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let keys: Vec<_> = a.keys().take(20).collect();
+    for key in &keys {
+        let _ = b.room(key).await;
+    }
+    a.cluster.node().drain().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for key in keys.clone() {
+        let rooms = b.rooms.clone();
+        calls.spawn(async move {
+            for _ in 0..20 {
+                rooms.via(&key).call(Say::Add(1)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    calls.join_all().await;
+    let why: Vec<_> = world.house.ended.lock().iter().map(|(_, why)| why.clone()).collect();
+    assert_eq!(why, vec![ExitReason::Shutdown; 20]);
+    assert_eq!(a.over().await, innkeeper_cluster::ownership::Over::Left);
+    assert_eq!(world.house.census.most_of_one_key(), 1);
+    assert_eq!(b.open(), usize::from(SHARDS));
+}
+
+/// C3, C9
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_process_elsewhere_is_noticed_and_so_is_that_of_its_node() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let mut keys = a.keys();
+    let (stopped, killed, lost) =
+        (keys.next().unwrap(), keys.next().unwrap(), keys.next().unwrap());
+    let room = b.room(&stopped).await;
+    let end = tokio::task::spawn(async move { room.ended().await });
+    tokio::time::sleep(SECOND / 10).await;
+    a.rooms.stop(&stopped).await.unwrap();
+    assert_eq!(end.await.unwrap(), ExitReason::Shutdown);
+    let room = b.room(&killed).await;
+    room.kill();
+    assert_eq!(room.ended().await, ExitReason::Killed);
+    let room = b.room(&lost).await;
+    let end = tokio::task::spawn(async move { room.ended().await });
+    tokio::time::sleep(SECOND / 10).await;
+    drop(keys);
+    a.die().await;
+    assert_eq!(end.await.unwrap(), ExitReason::Unreachable);
+}

@@ -1,0 +1,250 @@
+//! Nodes of a cluster within one process, and the rooms that run on them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper::testing::{Alive, Census};
+use innkeeper::{
+    ChildSpec, Context, ExitReason, Keyed, Message, Process, ProcessRef, ReplyTo, StartError,
+    Supervisor,
+};
+use innkeeper_cluster::clock::Clock;
+use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::net::memory::Memory as Wires;
+use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::{Gate, Over};
+use innkeeper_cluster::{Cluster, Remote, Settings};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SHARDS: u16 = 8;
+
+/// The runtime's clock, which tests hold still.
+struct Runtime(Instant);
+
+impl Clock for Runtime {
+    fn now(&self) -> Now {
+        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
+    }
+}
+
+/// What all nodes of a test share.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) memory: Memory,
+    pub(crate) wires: Wires,
+    pub(crate) house: House,
+    began: Instant,
+}
+
+/// What the rooms of a test share, wherever they run.
+#[derive(Clone, Default)]
+pub(crate) struct House {
+    pub(crate) census: Census<String>,
+    gates: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
+    pub(crate) reached: Arc<Notify>,
+    pub(crate) ended: Arc<Mutex<Vec<(String, ExitReason)>>>,
+}
+
+impl House {
+    /// What a room waits at that is told to hold there.
+    pub(crate) fn gate(&self, name: &str) -> Arc<Notify> {
+        self.gates.lock().entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) cluster: Cluster,
+    pub(crate) rooms: Keyed<String, Room>,
+    pub(crate) supervisor: Supervisor,
+    membership: Option<JoinHandle<Over>>,
+    wires: Wires,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        let (memory, wires) = (Memory::new(), Wires::new());
+        World { memory, wires, house: House::default(), began: Instant::now() }
+    }
+
+    pub(crate) async fn node(&self, name: &str) -> Node {
+        let settings = Settings {
+            cluster: "test".to_owned(),
+            name: name.to_owned(),
+            address: format!("{name}:1"),
+            weight: 1,
+            shards: SHARDS,
+            session: 5 * SECOND,
+        };
+        let net = Arc::new(self.wires.port(&settings.address));
+        let clock = Arc::new(Runtime(self.began));
+        let coordinator = Arc::new(self.memory.clone());
+        let joined = Cluster::join(coordinator, clock, net, &settings).await;
+        let (cluster, membership) = joined.unwrap();
+        let membership = Some(tokio::task::spawn(membership));
+        let supervisor = Supervisor::new().start().await.unwrap();
+        let house = self.house.clone();
+        let rooms = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
+            (key.clone(), house.clone())
+        });
+        let rooms = rooms.placed_by(&cluster).start(&supervisor).await.unwrap();
+        let (name, wires) = (name.to_owned(), self.wires.clone());
+        Node { name, cluster, rooms, supervisor, membership, wires }
+    }
+
+    /// So many nodes, each of which has its share of the shards.
+    pub(crate) async fn nodes<const N: usize>(&self) -> [Node; N] {
+        let mut nodes = Vec::new();
+        for at in 0..N {
+            nodes.push(self.node(&format!("node-{at}")).await);
+        }
+        let nodes = <[Node; N]>::try_from(nodes).ok().unwrap();
+        until(|| nodes.iter().all(|node| node.open() >= usize::from(SHARDS) / N)).await;
+        until(|| nodes.iter().map(Node::open).sum::<usize>() == usize::from(SHARDS)).await;
+        nodes
+    }
+}
+
+impl Node {
+    /// How many shards it acts for.
+    pub(crate) fn open(&self) -> usize {
+        let node = self.cluster.node();
+        (0..SHARDS).filter(|shard| matches!(node.gate(*shard), Gate::Open(_))).count()
+    }
+
+    pub(crate) async fn room(&self, key: &str) -> ProcessRef<Say> {
+        self.rooms.get_or_start(&key.to_owned()).await.unwrap().process().unwrap()
+    }
+
+    /// Some key whose process runs on this node.
+    pub(crate) fn key(&self) -> String {
+        self.keys().next().unwrap()
+    }
+
+    /// Keys whose processes run on this node.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
+        (0..10_000).map(|number| format!("key-{number}")).filter(|key| self.has(key))
+    }
+
+    /// Whether the process of a key runs here.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let written = postcard::to_allocvec(key).unwrap();
+        let shard = innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS);
+        matches!(self.cluster.node().gate(shard), Gate::Open(_))
+    }
+
+    /// It falls silent, as if its program had ended. What ran there stays in memory.
+    pub(crate) async fn die(mut self) {
+        self.wires.unplug(&format!("{}:1", self.name));
+        let membership = self.membership.take().unwrap();
+        membership.abort();
+        assert!(membership.await.is_err());
+    }
+
+    /// Waits until its session is over.
+    pub(crate) async fn over(mut self) -> Over {
+        self.membership.take().unwrap().await.unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(membership) = self.membership.take() {
+            membership.abort();
+        }
+    }
+}
+
+/// Waits for what nothing announces, in the time of the runtime. Bounded.
+pub(crate) async fn until(what: impl Fn() -> bool) {
+    let all = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(60 * SECOND, all).await.expect("it does not come about");
+}
+
+/// A room that counts.
+pub(crate) struct Room {
+    key: String,
+    house: House,
+    count: u64,
+    seen: Vec<u64>,
+    _alive: Alive,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Say {
+    /// Adds, and answers the sum.
+    Add(u64),
+    /// Notes a number; answers nothing.
+    Note(u64),
+    /// Answers all that was noted.
+    Noted,
+    /// Says that it is there, then holds at the gate of that name, then answers the sum.
+    Hold(String),
+    /// Answers the epoch that it runs under.
+    Epoch,
+    Panic,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Said {
+    Number(u64),
+    Numbers(Vec<u64>),
+}
+
+impl Message for Say {
+    type Reply = Said;
+}
+
+impl Remote for Room {
+    const NAME: &'static str = "room";
+}
+
+impl Process for Room {
+    type Args = (String, House);
+    type Message = Say;
+
+    async fn init(args: &(String, House), _: &mut Context<Self>) -> Result<Self, StartError> {
+        let (key, house) = args.clone();
+        if key == "declines" {
+            return Err(StartError::ignore());
+        }
+        if key == "fails" {
+            return Err(StartError::failed("told to"));
+        }
+        let alive = house.census.enter(key.clone());
+        Ok(Room { key, house, count: 0, seen: Vec::new(), _alive: alive })
+    }
+
+    async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
+        match said {
+            Say::Add(more) => {
+                self.count += more;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Note(number) => self.seen.push(number),
+            Say::Noted => reply.send(Said::Numbers(self.seen.clone())),
+            Say::Hold(name) => {
+                self.house.reached.notify_one();
+                self.house.gate(&name).notified().await;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Epoch => reply.send(Said::Number(ctx.epoch())),
+            Say::Panic => panic!("told to panic"),
+        }
+    }
+
+    async fn terminate(&mut self, why: &ExitReason, _: &mut Context<Self>) {
+        self.house.ended.lock().push((self.key.clone(), why.clone()));
+    }
+}
