@@ -81,6 +81,3 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(30);
 
 /// How long an output is held before it is asked again whether it may leave.
 pub const HOLD_WAIT: Duration = Duration::from_millis(10);
-
-/// How long a link may take to give the last of what it has to the other side when it is closed.
-pub const CLOSE_WAIT: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use events::{Event, Events};
@@ -95,6 +95,14 @@ pub struct Linking {
     core: Arc<Core>,
     service: Arc<dyn Service>,
     begun: mpsc::Receiver<Arc<Peer>>,
+    membership: watch::Receiver<u64>,
+}
+
+/// How many casts were dropped.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    disowned: AtomicUsize,
+    unproven: AtomicUsize,
 }
 
 /// What all links of a node share.
@@ -105,8 +113,9 @@ pub(crate) struct Core {
     times: Times,
     peers: RwLock<HashMap<Session, Arc<Peer>>>,
     guests: Mutex<HashMap<Session, Arc<Guest>>>,
-    /// Casts of other nodes that were not taken, for their sessions were in doubt.
-    unproven: Arc<AtomicUsize>,
+    dropped: Arc<Dropped>,
+    /// Until when, by this node's own clock, another may take what was sent from here.
+    promised: Mutex<u64>,
 }
 
 impl Links {
@@ -127,10 +136,13 @@ impl Links {
             times,
             peers: RwLock::default(),
             guests: Mutex::default(),
-            unproven: Arc::default(),
+            dropped: Arc::default(),
+            promised: Mutex::default(),
         });
         let (begin, begun) = mpsc::channel(limits::PEERS_MAX);
-        (Links { core: core.clone(), begin }, Linking { core, service, begun })
+        // From before the first link is begun, so that no session ends unnoticed.
+        let membership = core.standing.membership();
+        (Links { core: core.clone(), begin }, Linking { core, service, begun, membership })
     }
 
     /// Asks something of a node, and waits for the answer.
@@ -194,9 +206,18 @@ impl Links {
         Ok(events)
     }
 
-    /// How many casts of other nodes were not taken, for their sessions were in doubt.
-    pub fn unproven_casts(&self) -> usize {
-        self.core.unproven.load(Ordering::Relaxed)
+    /// How many casts were dropped: those from here that were made under an ownership that was lost
+    /// before they could leave, and those of other nodes whose sessions were in doubt.
+    pub fn casts_dropped(&self) -> (usize, usize) {
+        let Dropped { disowned, unproven } = &*self.core.dropped;
+        (disowned.load(Ordering::Relaxed), unproven.load(Ordering::Relaxed))
+    }
+
+    /// For how long other nodes may still take what was sent from here. A node that leaves before
+    /// its session is over proves nothing any more, and ends its session when this is nothing.
+    pub fn promised(&self) -> Duration {
+        let until = *self.core.promised.lock();
+        Duration::from_nanos(until.saturating_sub(self.core.standing.now().raw))
     }
 
     /// The link to a session, begun if there is none.
@@ -213,7 +234,7 @@ impl Links {
         if let Some(peer) = peers.get(&to) {
             return Ok(peer.clone());
         }
-        let peer = Arc::new(Peer::new(to, member));
+        let peer = Arc::new(Peer::new(to, member, self.core.dropped.clone()));
         // Whoever closes the links of a session does so after it was forgotten, under this lock.
         if self.core.standing.member(to).is_none() {
             return Err(NotExecuted::Gone);
@@ -255,13 +276,12 @@ impl Linking {
     /// Runs the links. It ends when the node has no network any more, or is dropped: then all links
     /// are closed, and whatever waits has ended.
     pub async fn run(mut self) {
-        let mut membership = self.core.standing.membership();
         let arrivals = Arc::new(Semaphore::new(limits::ARRIVALS_MAX));
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = membership.changed() => self.core.forget_the_gone(),
+                Ok(()) = self.membership.changed() => self.core.forget_the_gone(),
                 Some(peer) = self.begun.recv() => {
                     tasks.spawn(peer.run(self.core.clone()));
                 }
@@ -312,7 +332,7 @@ impl Core {
     ) {
         let greet = async {
             let mut wire = arriving.await?;
-            let begun = self.identity.welcome(&mut wire, &*self.standing).await?;
+            let begun = self.identity.welcome(&mut wire, &self).await?;
             Ok::<_, NoLink>((wire, begun))
         };
         let (wire, begun) = match tokio::time::timeout(limits::CONNECT_WAIT, greet).await {
@@ -322,7 +342,7 @@ impl Core {
         };
         drop(permit);
         let session = begun.to;
-        let guest = Guest::new(session, service, self.unproven.clone());
+        let guest = Guest::new(session, service, self.dropped.clone());
         let before = {
             let mut guests = self.guests.lock();
             // Whoever closes the links of a session does so after it was forgotten.
@@ -343,6 +363,16 @@ impl Core {
         if guests.get(&session).is_some_and(|now| Arc::ptr_eq(now, &guest)) {
             guests.remove(&session);
         }
+    }
+
+    /// For how long this node can prove its session, in nanoseconds; another is about to be told.
+    pub(crate) fn promise(&self) -> u64 {
+        let remaining = u64::try_from(self.standing.remaining().as_nanos()).unwrap_or(u64::MAX);
+        // Read after that, so that it is no shorter here than it is for others.
+        let now = self.standing.now();
+        let mut promised = self.promised.lock();
+        *promised = now.raw.saturating_add(remaining).max(*promised);
+        remaining
     }
 
     /// Closes the links to and from sessions that are no more.
