@@ -47,8 +47,10 @@ use crate::ownership::record::Session;
 use guest::Guest;
 use handshake::{Identity, NoLink};
 use line::Times;
-use outbox::{NoRoom, weight};
+use outbox::NoRoom;
 use peer::Peer;
+
+pub(crate) use outbox::weight;
 
 /// What the links of a node are made with.
 #[derive(Clone, Debug)]
