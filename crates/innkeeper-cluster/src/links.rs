@@ -22,7 +22,7 @@ mod peer;
 mod service;
 mod standing;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
@@ -113,8 +113,9 @@ pub(crate) struct Core {
     standing: Arc<dyn Standing>,
     identity: Identity,
     times: Times,
-    peers: RwLock<HashMap<Session, Arc<Peer>>>,
-    guests: Mutex<HashMap<Session, Arc<Guest>>>,
+    /// In order, so that a run can be repeated.
+    peers: RwLock<BTreeMap<Session, Arc<Peer>>>,
+    guests: Mutex<BTreeMap<Session, Arc<Guest>>>,
     dropped: Arc<Dropped>,
     /// Until when, by this node's own clock, another may take what was sent from here.
     promised: Mutex<u64>,
@@ -379,15 +380,21 @@ impl Core {
 
     /// Closes the links to and from sessions that are no more.
     fn forget_the_gone(&self) {
-        let is_gone = |session: &Session| self.standing.member(*session).is_none();
-        let peers: Vec<_> = self.peers.write().extract_if(|session, _| is_gone(session)).collect();
-        for (_, peer) in peers {
+        for (_, peer) in self.take_gone(&mut self.peers.write()) {
             peer.end(NotExecuted::Gone, Unknown::Gone);
         }
-        let guests: Vec<_> = self.guests.lock().extract_if(|session, _| is_gone(session)).collect();
-        for (_, guest) in guests {
+        for (_, guest) in self.take_gone(&mut self.guests.lock()) {
             guest.end();
         }
+    }
+
+    /// Takes out what belongs to sessions that are no more.
+    fn take_gone<T>(&self, all: &mut BTreeMap<Session, T>) -> BTreeMap<Session, T> {
+        let is_known = |session: &Session| self.standing.member(*session).is_some();
+        let (known, gone) =
+            std::mem::take(all).into_iter().partition(|(session, _)| is_known(session));
+        *all = known;
+        gone
     }
 
     /// Closes all links.

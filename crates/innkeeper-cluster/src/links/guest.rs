@@ -58,8 +58,9 @@ impl Guest {
         let _stay = Stay(self);
         let line = Line::new(core, self, begun);
         tokio::select! {
-            cut = line.run(wire) => cut,
+            biased;
             () = self.over.cancelled() => Cut::Over,
+            cut = line.run(wire) => cut,
         }
     }
 

@@ -96,7 +96,9 @@ impl Identity {
         frame::encode(&Frame::Hello(hello), &mut bytes)?;
         send(&mut wire.writer, &bytes).await?;
         match receive(&mut wire.reader).await? {
-            Frame::Welcome(Welcome { remaining, nonce: asked, .. }) => {
+            Frame::Welcome(Welcome { version, remaining, nonce: asked })
+                if self.versions.contains(&version) =>
+            {
                 proof.told(nonce, remaining);
                 Ok(Begun { to, proof, asked: Some(asked) })
             }

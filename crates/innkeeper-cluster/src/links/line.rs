@@ -113,6 +113,8 @@ impl<'a, S: Side> Line<'a, S> {
     /// one future: dropped, all of it has stopped.
     pub(crate) async fn run(&self, wire: Wire) -> Cut {
         tokio::select! {
+            // In this order, so that a run can be repeated. Each goes on until it has to wait.
+            biased;
             cut = self.read(wire.reader) => cut,
             cut = self.write(wire.writer) => cut,
             cut = self.watch() => cut,
@@ -139,6 +141,8 @@ impl<'a, S: Side> Line<'a, S> {
                     return cut;
                 }
             }
+            // However much comes, it is also answered.
+            tokio::task::coop::consume_budget().await;
         }
     }
 

@@ -112,6 +112,7 @@ impl Peer {
             }
         };
         tokio::select! {
+            biased;
             () = self.over.cancelled() => {}
             () = work => {}
         }
