@@ -1,9 +1,10 @@
 //! Links between nodes: requests with three outcomes, casts and subscriptions, from one session to
 //! another, each taken only while the session that it comes from is sure to be there.
 //!
-//! A node connects to another when it has something to say to it, and hears the answers on the same
-//! connection; so between two nodes there are up to two, one for each who asks. Nobody has to decide
-//! which of two that were made at once is kept, and who has connected is the one who connects again.
+//! A node connects to another when it has something to say to it, and hears the answers on the
+//! same connection; so between two nodes there are up to two, one for each who asks. Nobody has to
+//! decide which of two that were made at once is kept, and who has connected is the one who
+//! connects again.
 //!
 //! # Guarantees
 //! What one sender sends to one session arrives in the order in which it was sent, if it arrives.
