@@ -82,9 +82,6 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(30);
 /// How long an output is held before it is asked again whether it may leave.
 pub const HOLD_WAIT: Duration = Duration::from_millis(10);
 
-/// How long a link may take to give the last of what it has to the other side when it is closed.
-pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
 /// How long a call to an incarnation on another node is waited for there, whatever its caller says;
 /// one that names a key is waited for as long as its caller does.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);

@@ -1,9 +1,10 @@
 //! Links between nodes: requests with three outcomes, casts and subscriptions, from one session to
 //! another, each taken only while the session that it comes from is sure to be there.
 //!
-//! A node connects to another when it has something to say to it, and hears the answers on the same
-//! connection; so between two nodes there are up to two, one for each who asks. Nobody has to decide
-//! which of two that were made at once is kept, and who has connected is the one who connects again.
+//! A node connects to another when it has something to say to it, and hears the answers on the
+//! same connection; so between two nodes there are up to two, one for each who asks. Nobody has to
+//! decide which of two that were made at once is kept, and who has connected is the one who
+//! connects again.
 //!
 //! # Guarantees
 //! What one sender sends to one session arrives in the order in which it was sent, if it arrives.
@@ -22,7 +23,7 @@ mod peer;
 mod service;
 mod standing;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use events::{Event, Events};
@@ -47,8 +48,10 @@ use crate::ownership::record::Session;
 use guest::Guest;
 use handshake::{Identity, NoLink};
 use line::Times;
-use outbox::{NoRoom, weight};
+use outbox::NoRoom;
 use peer::Peer;
+
+pub(crate) use outbox::weight;
 
 /// What the links of a node are made with.
 #[derive(Clone, Debug)]
@@ -95,6 +98,14 @@ pub struct Linking {
     core: Arc<Core>,
     service: Arc<dyn Service>,
     begun: mpsc::Receiver<Arc<Peer>>,
+    membership: watch::Receiver<u64>,
+}
+
+/// How many casts were dropped.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    disowned: AtomicUsize,
+    unproven: AtomicUsize,
 }
 
 /// What all links of a node share.
@@ -103,10 +114,12 @@ pub(crate) struct Core {
     standing: Arc<dyn Standing>,
     identity: Identity,
     times: Times,
-    peers: RwLock<HashMap<Session, Arc<Peer>>>,
-    guests: Mutex<HashMap<Session, Arc<Guest>>>,
-    /// Casts of other nodes that were not taken, for their sessions were in doubt.
-    unproven: Arc<AtomicUsize>,
+    /// In order, so that a run can be repeated.
+    peers: RwLock<BTreeMap<Session, Arc<Peer>>>,
+    guests: Mutex<BTreeMap<Session, Arc<Guest>>>,
+    dropped: Arc<Dropped>,
+    /// Until when, by this node's own clock, another may take what was sent from here.
+    promised: Mutex<u64>,
 }
 
 impl Links {
@@ -127,10 +140,13 @@ impl Links {
             times,
             peers: RwLock::default(),
             guests: Mutex::default(),
-            unproven: Arc::default(),
+            dropped: Arc::default(),
+            promised: Mutex::default(),
         });
         let (begin, begun) = mpsc::channel(limits::PEERS_MAX);
-        (Links { core: core.clone(), begin }, Linking { core, service, begun })
+        // From before the first link is begun, so that no session ends unnoticed.
+        let membership = core.standing.membership();
+        (Links { core: core.clone(), begin }, Linking { core, service, begun, membership })
     }
 
     /// Asks something of a node, and waits for the answer.
@@ -194,9 +210,18 @@ impl Links {
         Ok(events)
     }
 
-    /// How many casts of other nodes were not taken, for their sessions were in doubt.
-    pub fn unproven_casts(&self) -> usize {
-        self.core.unproven.load(Ordering::Relaxed)
+    /// How many casts were dropped: those from here that were made under an ownership that was lost
+    /// before they could leave, and those of other nodes whose sessions were in doubt.
+    pub fn casts_dropped(&self) -> (usize, usize) {
+        let Dropped { disowned, unproven } = &*self.core.dropped;
+        (disowned.load(Ordering::Relaxed), unproven.load(Ordering::Relaxed))
+    }
+
+    /// For how long other nodes may still take what was sent from here. A node that leaves before
+    /// its session is over proves nothing any more, and ends its session when this is nothing.
+    pub fn promised(&self) -> Duration {
+        let until = *self.core.promised.lock();
+        Duration::from_nanos(until.saturating_sub(self.core.standing.now().raw))
     }
 
     /// The link to a session, begun if there is none.
@@ -213,7 +238,7 @@ impl Links {
         if let Some(peer) = peers.get(&to) {
             return Ok(peer.clone());
         }
-        let peer = Arc::new(Peer::new(to, member));
+        let peer = Arc::new(Peer::new(to, member, self.core.dropped.clone()));
         // Whoever closes the links of a session does so after it was forgotten, under this lock.
         if self.core.standing.member(to).is_none() {
             return Err(NotExecuted::Gone);
@@ -255,13 +280,12 @@ impl Linking {
     /// Runs the links. It ends when the node has no network any more, or is dropped: then all links
     /// are closed, and whatever waits has ended.
     pub async fn run(mut self) {
-        let mut membership = self.core.standing.membership();
         let arrivals = Arc::new(Semaphore::new(limits::ARRIVALS_MAX));
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = membership.changed() => self.core.forget_the_gone(),
+                Ok(()) = self.membership.changed() => self.core.forget_the_gone(),
                 Some(peer) = self.begun.recv() => {
                     tasks.spawn(peer.run(self.core.clone()));
                 }
@@ -312,7 +336,7 @@ impl Core {
     ) {
         let greet = async {
             let mut wire = arriving.await?;
-            let begun = self.identity.welcome(&mut wire, &*self.standing).await?;
+            let begun = self.identity.welcome(&mut wire, &self).await?;
             Ok::<_, NoLink>((wire, begun))
         };
         let (wire, begun) = match tokio::time::timeout(limits::CONNECT_WAIT, greet).await {
@@ -322,7 +346,7 @@ impl Core {
         };
         drop(permit);
         let session = begun.to;
-        let guest = Guest::new(session, service, self.unproven.clone());
+        let guest = Guest::new(session, service, self.dropped.clone());
         let before = {
             let mut guests = self.guests.lock();
             // Whoever closes the links of a session does so after it was forgotten.
@@ -345,17 +369,33 @@ impl Core {
         }
     }
 
+    /// For how long this node can prove its session, in nanoseconds; another is about to be told.
+    pub(crate) fn promise(&self) -> u64 {
+        let remaining = u64::try_from(self.standing.remaining().as_nanos()).unwrap_or(u64::MAX);
+        // Read after that, so that it is no shorter here than it is for others.
+        let now = self.standing.now();
+        let mut promised = self.promised.lock();
+        *promised = now.raw.saturating_add(remaining).max(*promised);
+        remaining
+    }
+
     /// Closes the links to and from sessions that are no more.
     fn forget_the_gone(&self) {
-        let is_gone = |session: &Session| self.standing.member(*session).is_none();
-        let peers: Vec<_> = self.peers.write().extract_if(|session, _| is_gone(session)).collect();
-        for (_, peer) in peers {
+        for (_, peer) in self.take_gone(&mut self.peers.write()) {
             peer.end(NotExecuted::Gone, Unknown::Gone);
         }
-        let guests: Vec<_> = self.guests.lock().extract_if(|session, _| is_gone(session)).collect();
-        for (_, guest) in guests {
+        for (_, guest) in self.take_gone(&mut self.guests.lock()) {
             guest.end();
         }
+    }
+
+    /// Takes out what belongs to sessions that are no more.
+    fn take_gone<T>(&self, all: &mut BTreeMap<Session, T>) -> BTreeMap<Session, T> {
+        let is_known = |session: &Session| self.standing.member(*session).is_some();
+        let (known, gone) =
+            std::mem::take(all).into_iter().partition(|(session, _)| is_known(session));
+        *all = known;
+        gone
     }
 
     /// Closes all links.

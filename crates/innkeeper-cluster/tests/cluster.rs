@@ -8,7 +8,10 @@ mod nodes;
 
 use std::time::Duration;
 
-use innkeeper::{Away, CallError, ChildSpec, Keyed, StartError, ExitReason, GetError, NotDelivered, Outcome, StopError, Unknown};
+use innkeeper::{
+    Away, CallError, ChildSpec, ExitReason, GetError, Keyed, NotDelivered, Outcome, StartError,
+    StopError, Unknown,
+};
 use nodes::{SECOND, SHARDS, Said, Say, World, until};
 
 /// A process made by the macro.

@@ -63,8 +63,6 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
-    /// The node has too many connections that are not done with this.
-    Busy,
 }
 
 impl Refusal {
@@ -72,7 +70,7 @@ impl Refusal {
     pub fn is_final(&self) -> bool {
         match self {
             Refusal::Versions { .. } | Refusal::Cluster { .. } | Refusal::Name { .. } => true,
-            Refusal::Elsewhere | Refusal::Stranger | Refusal::Busy => false,
+            Refusal::Elsewhere | Refusal::Stranger => false,
         }
     }
 }
@@ -95,7 +93,6 @@ impl fmt::Display for Refusal {
                 "the name `{name}` is not proven: use a certificate with it as a subject \
                  alternative name"
             ),
-            Refusal::Busy => f.write_str("too many connect to it at once"),
         }
     }
 }

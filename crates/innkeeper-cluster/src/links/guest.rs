@@ -8,11 +8,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::Core;
 use super::handshake::Begun;
 use super::line::{Cut, Line, Side};
 use super::outbox::Outbox;
 use super::service::{Answer, From, Service, Subscriber};
+use super::{Core, Dropped};
 use crate::frame::{BadFrame, Ended, Frame, Id, Lost, Message, NotTaken, Outcome, Request, Under};
 use crate::limits;
 use crate::net::Wire;
@@ -30,8 +30,7 @@ pub(crate) struct Guest {
     pub(crate) over: CancellationToken,
     /// Nothing is taken from the connection any more.
     pub(crate) left: CancellationToken,
-    /// The cast frames that were refused, for the session of the sender was in doubt.
-    pub(crate) unproven: Arc<AtomicUsize>,
+    dropped: Arc<Dropped>,
     me: Weak<Guest>,
 }
 
@@ -39,7 +38,7 @@ impl Guest {
     pub(crate) fn new(
         session: Session,
         service: Arc<dyn Service>,
-        unproven: Arc<AtomicUsize>,
+        dropped: Arc<Dropped>,
     ) -> Arc<Guest> {
         Arc::new_cyclic(|me| Guest {
             session,
@@ -49,21 +48,20 @@ impl Guest {
             subscriptions: Mutex::default(),
             over: CancellationToken::new(),
             left: CancellationToken::new(),
-            unproven,
+            dropped,
             me: me.clone(),
         })
     }
 
     /// Runs the connection until it ends.
     pub(crate) async fn run(&self, core: &Core, wire: Wire, begun: Begun) -> Cut {
-        let _left = self.left.clone().drop_guard();
+        let _stay = Stay(self);
         let line = Line::new(core, self, begun);
-        let cut = tokio::select! {
-            cut = line.run(wire) => cut,
+        tokio::select! {
+            biased;
             () = self.over.cancelled() => Cut::Over,
-        };
-        self.end();
-        cut
+            cut = line.run(wire) => cut,
+        }
     }
 
     /// Nothing more is heard from it or said to it.
@@ -159,6 +157,16 @@ impl Guest {
     }
 }
 
+/// The time in which something is taken from a connection, however it ends.
+struct Stay<'a>(&'a Guest);
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+        self.0.left.cancel();
+    }
+}
+
 impl Side for Guest {
     fn outbox(&self) -> &Outbox {
         &self.outbox
@@ -177,7 +185,7 @@ impl Side for Guest {
                 self.service.cast(self.from(under, Duration::ZERO), message);
             }
             Frame::Cast { .. } => {
-                self.unproven.fetch_add(1, Ordering::Relaxed);
+                self.dropped.unproven.fetch_add(1, Ordering::Relaxed);
             }
             Frame::Subscribe { id, under, message } => {
                 self.subscribe(id, self.from(under, Duration::ZERO), message, is_proven);
@@ -188,11 +196,8 @@ impl Side for Guest {
         Ok(())
     }
 
-    fn send(&self, frame: &Frame) -> bool {
-        match frame {
-            Frame::Event { id, .. } => self.subscriptions.lock().contains_key(id),
-            _ => true,
-        }
+    fn send(&self, _: &Frame) -> bool {
+        true
     }
 
     fn disowned(&self, frame: Frame) -> Option<Frame> {

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::Core;
 use super::standing::Standing;
 use crate::frame::{self, BadFrame, Frame, Hello, LENGTH_BYTES, MAGIC, Refusal, Welcome};
 use crate::limits;
@@ -95,7 +96,9 @@ impl Identity {
         frame::encode(&Frame::Hello(hello), &mut bytes)?;
         send(&mut wire.writer, &bytes).await?;
         match receive(&mut wire.reader).await? {
-            Frame::Welcome(Welcome { remaining, nonce: asked, .. }) => {
+            Frame::Welcome(Welcome { version, remaining, nonce: asked })
+                if self.versions.contains(&version) =>
+            {
                 proof.told(nonce, remaining);
                 Ok(Begun { to, proof, asked: Some(asked) })
             }
@@ -105,11 +108,8 @@ impl Identity {
     }
 
     /// As the one that somebody connected to.
-    pub(crate) async fn welcome(
-        &self,
-        wire: &mut Wire,
-        standing: &dyn Standing,
-    ) -> Result<Begun, NoLink> {
+    pub(crate) async fn welcome(&self, wire: &mut Wire, core: &Core) -> Result<Begun, NoLink> {
+        let standing = &*core.standing;
         let mut magic = [0; MAGIC.len()];
         wire.reader.read_exact(&mut magic).await?;
         if magic != MAGIC {
@@ -127,7 +127,7 @@ impl Identity {
         }
         let mut proof = Link::default();
         let nonce = proof.ask(standing.now());
-        let remaining = u64::try_from(standing.remaining().as_nanos()).unwrap_or(u64::MAX);
+        let remaining = core.promise();
         let version = (*self.versions.end()).min(hello.versions.1);
         frame::encode(&Frame::Welcome(Welcome { version, remaining, nonce }), &mut bytes)?;
         send(&mut wire.writer, &bytes).await?;

@@ -85,13 +85,12 @@ pub(crate) trait Side: Send + Sync {
 
 /// One connection, after its ends know each other.
 pub(crate) struct Line<'a, S> {
-    standing: &'a dyn Standing,
+    core: &'a Core,
     side: &'a S,
     /// Whom it leads to.
     to: Session,
     /// For how long the other side is believed.
     proof: Mutex<Link>,
-    timing: Times,
     /// Whether something came since that was last looked at.
     heard: Mutex<bool>,
 }
@@ -107,20 +106,15 @@ pub(crate) struct Times {
 
 impl<'a, S: Side> Line<'a, S> {
     pub(crate) fn new(core: &'a Core, side: &'a S, begun: Begun) -> Line<'a, S> {
-        Line {
-            standing: &*core.standing,
-            side,
-            to: begun.to,
-            proof: Mutex::new(begun.proof),
-            timing: core.times,
-            heard: Mutex::new(true),
-        }
+        Line { core, side, to: begun.to, proof: Mutex::new(begun.proof), heard: Mutex::new(true) }
     }
 
     /// Runs the connection until it is no more. Everything is read, written and watched by this
     /// one future: dropped, all of it has stopped.
     pub(crate) async fn run(&self, wire: Wire) -> Cut {
         tokio::select! {
+            // In this order, so that a run can be repeated. Each goes on until it has to wait.
+            biased;
             cut = self.read(wire.reader) => cut,
             cut = self.write(wire.writer) => cut,
             cut = self.watch() => cut,
@@ -147,6 +141,8 @@ impl<'a, S: Side> Line<'a, S> {
                     return cut;
                 }
             }
+            // However much comes, it is also answered.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -156,7 +152,7 @@ impl<'a, S: Side> Line<'a, S> {
             Frame::Told { nonce, remaining } => self.proof.lock().told(nonce, remaining),
             frame => {
                 // For each frame anew: this program may stand still between any two.
-                let is_proven = self.proof.lock().accepts(self.standing.now());
+                let is_proven = self.proof.lock().accepts(self.core.standing.now());
                 return self.side.take(frame, is_proven);
             }
         }
@@ -168,14 +164,14 @@ impl<'a, S: Side> Line<'a, S> {
         let mut batch = Batch::default();
         loop {
             self.side.outbox().ready().await;
-            let mut leaving = Leaving { standing: self.standing, all: Vec::new() };
+            let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
                 let write = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
                 };
-                match tokio::time::timeout(self.timing.silence, write).await {
+                match tokio::time::timeout(self.core.times.silence, write).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return error.into(),
                     Err(_) => return Cut::Stalled,
@@ -196,8 +192,7 @@ impl<'a, S: Side> Line<'a, S> {
     fn fill(&self, batch: &mut Batch, bytes: &mut Vec<u8>, leaving: &mut Leaving<'_>) -> bool {
         self.side.outbox().take(batch);
         if let Some(nonce) = batch.asked.take() {
-            let remaining = u64::try_from(self.standing.remaining().as_nanos());
-            encode(&Frame::Told { nonce, remaining: remaining.unwrap_or(u64::MAX) }, bytes);
+            encode(&Frame::Told { nonce, remaining: self.core.promise() }, bytes);
         }
         if let Some(nonce) = batch.ask.take() {
             encode(&Frame::Ask { nonce }, bytes);
@@ -232,23 +227,23 @@ impl<'a, S: Side> Line<'a, S> {
     /// Asks the other side again and again for how long it can prove its session, and notices when
     /// it falls silent or is no more.
     async fn watch(&self) -> Cut {
-        let rounds = |wait: Duration| wait.as_millis() / self.timing.ask.as_millis().max(1);
+        let rounds = |wait: Duration| wait.as_millis() / self.core.times.ask.as_millis().max(1);
         let (mut silent, mut idle) = (0, 0);
         loop {
-            tokio::time::sleep(self.timing.ask).await;
-            if self.standing.member(self.to).is_none() {
+            tokio::time::sleep(self.core.times.ask).await;
+            if self.core.standing.member(self.to).is_none() {
                 return Cut::Over;
             }
             let was_heard = std::mem::take(&mut *self.heard.lock());
             silent = if was_heard { 0 } else { silent + 1 };
-            if silent > rounds(self.timing.silence) {
+            if silent >= rounds(self.core.times.silence) {
                 return Cut::Silent;
             }
             idle = if self.side.is_idle() { idle + 1 } else { 0 };
-            if idle > rounds(limits::IDLE_WAIT) {
+            if idle >= rounds(limits::IDLE_WAIT) {
                 return Cut::Idle;
             }
-            let nonce = self.proof.lock().ask(self.standing.now());
+            let nonce = self.proof.lock().ask(self.core.standing.now());
             self.side.outbox().ask(nonce);
         }
     }

@@ -16,7 +16,7 @@ use super::failed::{Down, Failed, NotExecuted, Unknown};
 use super::handshake::{Begun, NoLink};
 use super::line::{Cut, Line, Side};
 use super::outbox::Outbox;
-use super::{Core, Response};
+use super::{Core, Dropped, Response};
 use crate::frame::{BadFrame, Ended, Frame, Id, Outcome};
 use crate::limits;
 use crate::net::Wire;
@@ -34,12 +34,11 @@ pub(crate) struct Peer {
     why: Mutex<Option<String>>,
     /// Nothing more is to be said to it.
     over: CancellationToken,
-    /// Casts that were taken and never left, for their ownership was no more.
-    pub(crate) disowned: AtomicU64,
+    dropped: Arc<Dropped>,
 }
 
 impl Peer {
-    pub(crate) fn new(session: Session, member: Member) -> Peer {
+    pub(crate) fn new(session: Session, member: Member, dropped: Arc<Dropped>) -> Peer {
         Peer {
             session,
             member,
@@ -49,7 +48,7 @@ impl Peer {
             next: AtomicU64::new(0),
             why: Mutex::new(None),
             over: CancellationToken::new(),
-            disowned: AtomicU64::new(0),
+            dropped,
         }
     }
 
@@ -113,6 +112,7 @@ impl Peer {
             }
         };
         tokio::select! {
+            biased;
             () = self.over.cancelled() => {}
             () = work => {}
         }
@@ -246,7 +246,7 @@ impl Side for Peer {
                 self.listeners.end(id, Down::NotExecuted(NotExecuted::Disowned));
             }
             _ => {
-                self.disowned.fetch_add(1, Ordering::Relaxed);
+                self.dropped.disowned.fetch_add(1, Ordering::Relaxed);
             }
         }
         None

@@ -103,6 +103,11 @@ impl Memory {
         state.pipes.retain(|laid| !laid.pipe.is_cut());
     }
 
+    /// How many connections there are from one address to another, by whomever they were made.
+    pub fn connections(&self, from: &str, to: &str) -> usize {
+        self.state.lock().on(from, to).filter(|pipe| !pipe.is_cut()).count()
+    }
+
     /// How many writes there were from one address to another on the connections that are there.
     pub fn writes(&self, from: &str, to: &str) -> usize {
         self.state.lock().on(from, to).map(|pipe| pipe.writes()).sum()

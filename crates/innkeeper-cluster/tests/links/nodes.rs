@@ -73,6 +73,12 @@ impl World {
         World { members: Arc::default(), changed, began: Instant::now() }
     }
 
+    /// What is known now, to somebody who learns of nothing else.
+    pub(crate) fn apart(&self) -> World {
+        let members = Arc::new(Mutex::new(self.members.lock().clone()));
+        World { members, changed: watch::channel(0).0, began: self.began }
+    }
+
     /// A session begins.
     pub(crate) fn enter(&self, number: u64, address: &str) -> Session {
         let session = Session { node: NodeId(number), created: 100 + number };
@@ -140,6 +146,18 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.running.abort();
+    }
+}
+
+impl Known {
+    /// Waits until so much is leaving.
+    pub(crate) async fn until_leaving(&self, what: impl Fn(usize) -> bool) {
+        let wait = async {
+            while !what(self.leaving.lock().len()) {
+                tokio::time::sleep(SECOND / 100).await;
+            }
+        };
+        tokio::time::timeout(60 * SECOND, wait).await.expect("it does not come about");
     }
 }
 
