@@ -12,6 +12,8 @@
 mod dice;
 #[path = "simulation/faults.rs"]
 mod faults;
+#[path = "simulation/host.rs"]
+mod host;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/program.rs"]
@@ -22,8 +24,8 @@ use std::time::Duration;
 
 use dice::Dice;
 use faults::{Faults, Network};
+use host::Host;
 use oracle::{Counts, Oracle};
-use program::Host;
 
 const NODES: usize = 3;
 const SHARDS: u16 = 8;
@@ -54,7 +56,7 @@ fn run(seed: u64, mistake: Mistake) -> Result<Counts, String> {
         let oracle = Oracle::new(SHARDS);
         let network = Network::new(dice.fork());
         let hosts: Vec<Arc<Host>> =
-            (0..NODES).map(|at| Arc::new(Host::new(at, &dice, mistake))).collect();
+            (0..NODES).map(|at| Arc::new(Host::new(at, &dice, is_slow(at, mistake)))).collect();
         let programs: Vec<_> = hosts
             .iter()
             .map(|host| {
@@ -70,6 +72,10 @@ fn run(seed: u64, mistake: Mistake) -> Result<Counts, String> {
         programs.iter().for_each(tokio::task::JoinHandle::abort);
         oracle.verdict(Duration::from_secs(5))
     })
+}
+
+fn is_slow(node: usize, mistake: Mistake) -> bool {
+    mistake == Mistake::SlowClock && node == 0
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {

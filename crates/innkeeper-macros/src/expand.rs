@@ -39,7 +39,8 @@ fn remote(process: &Process) -> Option<TokenStream> {
 fn written(process: &Process) -> Option<TokenStream> {
     process.is_remote.then(|| {
         quote! {
-            #[derive(::innkeeper_cluster::serde::Serialize, ::innkeeper_cluster::serde::Deserialize)]
+            #[derive(::innkeeper_cluster::serde::Serialize)]
+            #[derive(::innkeeper_cluster::serde::Deserialize)]
             #[serde(crate = "::innkeeper_cluster::serde")]
         }
     })

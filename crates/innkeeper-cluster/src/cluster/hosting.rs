@@ -55,7 +55,7 @@ impl Service for Inner {
         let done = self.carry_out(from, message);
         self.run(async move {
             let Done { under, body } = done.await;
-            // Without a body the answer could not be written down: whoever asked is told by its drop.
+            // Without a body it could not be written down: who asked is told by its drop.
             if let Some(body) = body {
                 answer.done(under, body);
             }

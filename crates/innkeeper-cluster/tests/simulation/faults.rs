@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::NODES;
 use crate::dice::Dice;
-use crate::program::Host;
+use crate::host::Host;
 
 /// The way from the nodes to the coordinator.
 #[derive(Clone)]

@@ -1,94 +1,23 @@
-//! The program of a node, and the machine that it runs on: both can be stopped, for good or for a
-//! while, and the machine can sleep.
+//! The program of a node: it can be stopped, for good or for a while, between any two of its steps.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::ownership::record::NodeId;
-use innkeeper_cluster::ownership::timing::Now;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over, Release};
 use innkeeper_cluster::{Node, Orders, Settings};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use crate::dice::Dice;
 use crate::faults::Network;
+use crate::host::Host;
 use crate::oracle::Oracle;
 use crate::{Mistake, SHARDS};
-
-/// A machine.
-pub(crate) struct Host {
-    number: usize,
-    /// Nanoseconds of its clocks in a thousand of ours.
-    rate: u64,
-    began: Instant,
-    pub(crate) dice: Dice,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    paused: Option<Instant>,
-    slept: Duration,
-    crashes: bool,
-    drains: bool,
-    waker: Option<Waker>,
-}
-
-impl Host {
-    pub(crate) fn new(number: usize, dice: &Dice, mistake: Mistake) -> Host {
-        // Half a percent off either way: two of them are one percent apart at most.
-        let rate = match (mistake, number) {
-            (Mistake::SlowClock, 0) => 500,
-            _ => 995 + dice.below(11),
-        };
-        let (began, dice) = (Instant::now(), dice.fork());
-        Host { number, rate, began, dice, state: Mutex::default() }
-    }
-
-    pub(crate) fn pause(&self) {
-        self.state.lock().paused.get_or_insert_with(Instant::now);
-    }
-
-    /// Goes on; if it slept meanwhile, one of its clocks did not notice.
-    pub(crate) fn resume(&self, slept: bool) {
-        let mut state = self.state.lock();
-        if let Some(since) = state.paused.take()
-            && slept
-        {
-            state.slept += since.elapsed();
-        }
-        state.waker.take().into_iter().for_each(Waker::wake);
-    }
-
-    pub(crate) fn crash(&self) {
-        let mut state = self.state.lock();
-        state.crashes = true;
-        state.waker.take().into_iter().for_each(Waker::wake);
-    }
-
-    pub(crate) fn drain(&self) {
-        self.state.lock().drains = true;
-    }
-
-    pub(crate) fn heal(&self) {
-        self.resume(false);
-    }
-}
-
-impl Clock for Host {
-    fn now(&self) -> Now {
-        let state = self.state.lock();
-        let awake = self.began.elapsed() - state.slept;
-        let scaled = |time: Duration| time.as_nanos() as u64 / 1_000 * self.rate;
-        Now { raw: scaled(awake), slept: scaled(state.slept) }
-    }
-}
 
 /// Starts the program again and again. Never ends.
 pub(crate) async fn run(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistake) {
@@ -96,18 +25,7 @@ pub(crate) async fn run(host: Arc<Host>, network: Network, oracle: Oracle, mista
         {
             let mut life = pin!(live(host.clone(), network.clone(), oracle.clone(), mistake));
             // Everything of the program stands still together, between any two of its steps.
-            let ended = poll_fn(|cx| {
-                let mut state = host.state.lock();
-                state.waker = Some(cx.waker().clone());
-                if std::mem::take(&mut state.crashes) {
-                    return Poll::Ready(None);
-                }
-                if state.paused.is_some() {
-                    return Poll::Pending;
-                }
-                drop(state);
-                life.as_mut().poll(cx).map(Some)
-            });
+            let ended = poll_fn(|cx| host.poll(cx, life.as_mut()));
             match ended.await {
                 None => oracle.count(|counts| counts.crashed += 1),
                 Some(None) => oracle.count(|counts| counts.failed_joins += 1),
@@ -115,7 +33,7 @@ pub(crate) async fn run(host: Arc<Host>, network: Network, oracle: Oracle, mista
                 Some(Some(_)) => oracle.count(|counts| counts.evicted += 1),
             }
         }
-        host.state.lock().drains = false;
+        let _ = host.take_drain();
         sleep(host.dice.ms(100, 3_000)).await;
     }
 }
@@ -216,7 +134,7 @@ impl Rooms {
     async fn drain(&self) -> std::convert::Infallible {
         loop {
             sleep(Duration::from_millis(300)).await;
-            if std::mem::take(&mut self.host.state.lock().drains) {
+            if self.host.take_drain() {
                 self.node.drain().await;
             }
         }

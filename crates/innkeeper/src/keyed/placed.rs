@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Call;
+use crate::cell::{Asked, Stopping};
+use crate::child_spec::Shutdown;
 use crate::clock::{self, Moment};
 use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::keyed::get::{self, Answer};
-use crate::keyed::scope::{Found, Scope, Wanted};
+use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, stop};
-use crate::placement::{Placement, Standing, Tenure};
+use crate::owner::Owner;
+use crate::placement::{Placed, Placement, Standing, Tenure};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
+use crate::seam::yield_now;
 
 type Reply<M> = Result<<M as Message>::Reply, CallError<M>>;
 
@@ -281,4 +285,47 @@ pub(crate) async fn stop_here<K: Key, P: Process>(
     let stopped = stop::stop(scope, key, reason, timeout).await;
     // That there is nothing counts from the instant at which this node was sure to know.
     away(tenure).map_or(stopped, |away| Err(StopError::Away(away)))
+}
+
+impl<K: Key, P: Process> Scope<K, P> {
+    /// What is here of an earlier tenure ends first; the next one waits for that.
+    pub(super) fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
+        match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
+            Stopping::NotFound | Stopping::Unparked => None,
+            Stopping::Wait(flight, _) => {
+                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
+            }
+        }
+    }
+
+    /// Ends every process under a tenure in order, and waits until they have ended.
+    pub(crate) async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
+        let mut ends = Vec::new();
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                if cell.owner.runs_under(tenure)
+                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                {
+                    ends.push(end);
+                }
+            }
+            yield_now().await;
+        }
+        for end in ends {
+            end.wait().await;
+        }
+    }
+
+    /// Kills every process whose tenure is over.
+    pub(crate) async fn end_lost(&self) {
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                let is_lost = |placed: &Placed| placed.tenure().release() == Standing::Never;
+                if cell.owner.placed().is_some_and(is_lost) {
+                    drop(self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill));
+                }
+            }
+            yield_now().await;
+        }
+    }
 }

@@ -250,53 +250,12 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
     }
 
-    /// What is here of an earlier tenure ends first; the next one waits for that.
-    fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
-        match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
-            Stopping::NotFound | Stopping::Unparked => None,
-            Stopping::Wait(flight, _) => {
-                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
-            }
-        }
-    }
-
-    /// Ends every process under a tenure in order, and waits until they have ended.
-    pub(crate) async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
-        let mut ends = Vec::new();
-        for shard in 0..self.table.shards() {
-            for cell in self.table.rows(shard) {
-                if cell.owner.runs_under(tenure)
-                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
-                {
-                    ends.push(end);
-                }
-            }
-            yield_now().await;
-        }
-        for end in ends {
-            end.wait().await;
-        }
-    }
-
-    /// Kills every process whose tenure is over.
-    pub(crate) async fn end_lost(&self) {
-        for shard in 0..self.table.shards() {
-            for cell in self.table.rows(shard) {
-                let is_lost = |placed: &Placed| placed.tenure().release() == Standing::Never;
-                if cell.owner.placed().is_some_and(is_lost) {
-                    drop(self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill));
-                }
-            }
-            yield_now().await;
-        }
-    }
-
     /// Tells one cell's process to end; forgets it at once if it was parked.
     pub(crate) fn stop_cell(&self, cell: &Arc<KeyedCell<K, P>>, reason: ExitReason) -> Stopping {
         self.stop_cell_by(cell, reason, self.shared.spec.shutdown)
     }
 
-    fn stop_cell_by(
+    pub(crate) fn stop_cell_by(
         &self,
         cell: &Arc<KeyedCell<K, P>>,
         reason: ExitReason,
@@ -472,7 +431,8 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 
 impl<K: Key, P: Process> KeyedOwner<K, P> {
     pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
-        self.placed().is_some_and(|placed| Arc::ptr_eq(placed.tenure(), tenure))
+        // Of one key, so the epoch says which.
+        self.placed().is_some_and(|placed| placed.tenure().epoch() == tenure.epoch())
     }
 
     /// Tells the log and the subscribers what happened.

@@ -1,0 +1,102 @@
+//! The machine that a node runs on: it can be stopped, for good or for a while, and it can sleep.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use innkeeper_cluster::clock::Clock;
+use innkeeper_cluster::ownership::timing::Now;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+
+/// A machine.
+pub(crate) struct Host {
+    pub(crate) number: usize,
+    /// Nanoseconds of its clocks in a thousand of ours.
+    rate: u64,
+    began: Instant,
+    pub(crate) dice: Dice,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    paused: Option<Instant>,
+    slept: Duration,
+    crashes: bool,
+    drains: bool,
+    waker: Option<Waker>,
+}
+
+impl Host {
+    /// `slow`: its clocks run at half speed.
+    pub(crate) fn new(number: usize, dice: &Dice, slow: bool) -> Host {
+        // Half a percent off either way: two of them are one percent apart at most.
+        let rate = if slow { 500 } else { 995 + dice.below(11) };
+        let (began, dice) = (Instant::now(), dice.fork());
+        Host { number, rate, began, dice, state: Mutex::default() }
+    }
+
+    pub(crate) fn pause(&self) {
+        self.state.lock().paused.get_or_insert_with(Instant::now);
+    }
+
+    /// Goes on; if it slept meanwhile, one of its clocks did not notice.
+    pub(crate) fn resume(&self, slept: bool) {
+        let mut state = self.state.lock();
+        if let Some(since) = state.paused.take()
+            && slept
+        {
+            state.slept += since.elapsed();
+        }
+        state.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn crash(&self) {
+        let mut state = self.state.lock();
+        state.crashes = true;
+        state.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn drain(&self) {
+        self.state.lock().drains = true;
+    }
+
+    /// Whether it was to drain, once.
+    pub(crate) fn take_drain(&self) -> bool {
+        std::mem::take(&mut self.state.lock().drains)
+    }
+
+    /// Runs a program on it, unless it stands still. `None`: it crashed.
+    pub(crate) fn poll<F: Future>(
+        &self,
+        cx: &mut Context<'_>,
+        program: Pin<&mut F>,
+    ) -> Poll<Option<F::Output>> {
+        let mut state = self.state.lock();
+        state.waker = Some(cx.waker().clone());
+        if std::mem::take(&mut state.crashes) {
+            return Poll::Ready(None);
+        }
+        if state.paused.is_some() {
+            return Poll::Pending;
+        }
+        drop(state);
+        program.poll(cx).map(Some)
+    }
+
+    pub(crate) fn heal(&self) {
+        self.resume(false);
+    }
+}
+
+impl Clock for Host {
+    fn now(&self) -> Now {
+        let state = self.state.lock();
+        let awake = self.began.elapsed() - state.slept;
+        let scaled = |time: Duration| time.as_nanos() as u64 / 1_000 * self.rate;
+        Now { raw: scaled(awake), slept: scaled(state.slept) }
+    }
+}
