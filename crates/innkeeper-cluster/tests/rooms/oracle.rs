@@ -1,0 +1,237 @@
+//! Judges what rooms did and what callers were told, by the order in which it happened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::KEYS;
+use crate::program::Added;
+
+/// What happened, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) started: u64,
+    pub(crate) begun: u64,
+    pub(crate) replies: u64,
+    pub(crate) not_delivered: u64,
+    pub(crate) unknown: u64,
+    pub(crate) found: u64,
+    pub(crate) evicted: u64,
+    pub(crate) left: u64,
+    pub(crate) crashed: u64,
+    pub(crate) failed_joins: u64,
+}
+
+/// What a caller was told.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// `is_here`: of a room on the caller's own node, so that it took no time.
+    Reply {
+        added: Added,
+        is_here: bool,
+    },
+    NotDelivered,
+    Unknown,
+}
+
+#[derive(Clone)]
+pub(crate) struct Oracle(Arc<Mutex<State>>);
+
+struct State {
+    keys: HashMap<String, Key>,
+    next_id: u64,
+    /// How often each call was begun.
+    begun: HashMap<u64, u64>,
+    counts: Counts,
+    wrong: Option<String>,
+}
+
+#[derive(Default)]
+struct Key {
+    /// The highest epoch under which anything was begun.
+    begun: u64,
+    /// The highest that anybody was told of.
+    answered: u64,
+    /// The last that each epoch has answered: which incarnation, and its count. Those of one epoch
+    /// are of one node, whose incarnations only grow.
+    last: HashMap<u64, (u64, u64)>,
+    heard: Option<Instant>,
+}
+
+/// What was known when something was asked: it may not end with less.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    epoch: u64,
+    /// The last incarnation that had answered under it by then, and its count.
+    last: (u64, u64),
+}
+
+impl Oracle {
+    pub(crate) fn new() -> Oracle {
+        let (keys, begun, counts) = (HashMap::new(), HashMap::new(), Counts::default());
+        let state = State { keys, next_id: 0, begun, counts, wrong: None };
+        Oracle(Arc::new(Mutex::new(state)))
+    }
+
+    pub(crate) fn count(&self, what: impl FnOnce(&mut Counts)) {
+        what(&mut self.0.lock().counts);
+    }
+
+    pub(crate) fn wrong(&self, what: String) {
+        self.0.lock().wrong.get_or_insert(what);
+    }
+
+    /// An `init` begins.
+    pub(crate) fn started(&self, key: &str, epoch: u64) {
+        let mut state = self.0.lock();
+        state.counts.started += 1;
+        state.act(key, epoch, "init");
+    }
+
+    /// A handler begins.
+    pub(crate) fn begun(&self, key: &str, epoch: u64, id: u64) {
+        let mut state = self.0.lock();
+        state.counts.begun += 1;
+        *state.begun.entry(id).or_default() += 1;
+        if state.begun[&id] > 1 {
+            state.fail(format!("call {id} to {key} was begun twice"));
+        }
+        state.act(key, epoch, "handler");
+    }
+
+    /// What is known of a key.
+    pub(crate) fn answered(&self, key: &str) -> Before {
+        let state = self.0.lock();
+        let Some(known) = state.keys.get(key) else { return Before { epoch: 0, last: (0, 0) } };
+        let last = known.last.get(&known.answered).copied().unwrap_or_default();
+        Before { epoch: known.answered, last }
+    }
+
+    /// A call is about to be made.
+    pub(crate) fn asked(&self, key: &str) -> (u64, Before) {
+        let before = self.answered(key);
+        let mut state = self.0.lock();
+        state.next_id += 1;
+        (state.next_id, before)
+    }
+
+    /// A process was found.
+    pub(crate) fn found(&self, key: &str, before: Before, epoch: u64) {
+        let mut state = self.0.lock();
+        state.counts.found += 1;
+        if epoch < before.epoch {
+            state.fail(format!("{key} was found under {epoch}, after an answer of {before:?}"));
+        }
+        let known = state.keys.entry(key.to_owned()).or_default();
+        known.answered = known.answered.max(epoch);
+    }
+
+    /// A call has ended.
+    pub(crate) fn told(&self, key: &str, id: u64, before: Before, seen: Seen, began: Instant) {
+        let mut state = self.0.lock();
+        match seen {
+            Seen::NotDelivered => {
+                state.counts.not_delivered += 1;
+                // It may not be begun later either: that is looked at in the end.
+                state.begun.entry(id).or_default();
+                *state.begun.get_mut(&id).unwrap() += 100;
+                if state.begun[&id] != 100 {
+                    state.fail(format!("call {id} to {key} was not delivered, but had run"));
+                }
+            }
+            Seen::Unknown => state.counts.unknown += 1,
+            Seen::Reply { added: Added { epoch, incarnation, count, .. }, is_here } => {
+                state.counts.replies += 1;
+                let begun = state.keys.get(key).map_or(0, |key| key.begun);
+                if is_here && epoch < begun {
+                    state.fail(format!("an answer of {key} left under {epoch}, after {begun}"));
+                }
+                if state.begun.get(&id) != Some(&1) {
+                    state.fail(format!("call {id} to {key} was answered and had not run once"));
+                }
+                if epoch < before.epoch {
+                    let what = format!("{key} answered under {epoch}, after {before:?}");
+                    state.fail(format!("{what}, {:?} after it was asked", began.elapsed()));
+                }
+                // A node may end a process in order and start it again; each counts from one.
+                if epoch == before.epoch && (incarnation, count) <= before.last {
+                    let now = (incarnation, count);
+                    state.fail(format!("{key} answered {now:?} under {epoch}, after {before:?}"));
+                }
+                let known = state.keys.entry(key.to_owned()).or_default();
+                known.answered = known.answered.max(epoch);
+                known.heard = Some(Instant::now());
+                let last = known.last.entry(epoch).or_default();
+                *last = (*last).max((incarnation, count));
+            }
+        }
+    }
+
+    /// Nothing was wrong, and lately every room has answered.
+    pub(crate) fn verdict(&self, lately: Duration) -> Result<Counts, String> {
+        let mut state = self.0.lock();
+        if let Some(id) = state.begun.iter().find(|(_, times)| **times > 100).map(|(id, _)| *id) {
+            state.fail(format!("call {id} was not delivered, and ran later"));
+        }
+        if let Some(wrong) = &state.wrong {
+            return Err(wrong.clone());
+        }
+        for number in 0..KEYS {
+            let key = format!("room-{number}");
+            let heard = state.keys.get(&key).and_then(|key| key.heard);
+            if heard.is_none_or(|heard| heard.elapsed() > lately) {
+                let heard = heard.map(|heard| heard.elapsed());
+                return Err(format!("{key} does not answer though all is well, since {heard:?}"));
+            }
+        }
+        Ok(state.counts.clone())
+    }
+}
+
+impl State {
+    fn fail(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+
+    /// User code of a key begins under an epoch.
+    fn act(&mut self, key: &str, epoch: u64, what: &str) {
+        let known = self.keys.entry(key.to_owned()).or_default();
+        let before = known.begun;
+        known.begun = before.max(epoch);
+        if epoch < before {
+            self.fail(format!("a {what} of {key} began under {epoch}, after {before}"));
+        }
+    }
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Counts) {
+        for (sum, part) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
+            *sum.1 += *part.1;
+        }
+    }
+
+    pub(crate) fn assert_every_outcome_occurred(mut self) {
+        for (name, count) in self.all_mut() {
+            assert!(*count > 0, "no seed had any {name}");
+        }
+    }
+
+    fn all_mut(&mut self) -> [(&'static str, &mut u64); 10] {
+        [
+            ("started", &mut self.started),
+            ("begun", &mut self.begun),
+            ("replies", &mut self.replies),
+            ("not_delivered", &mut self.not_delivered),
+            ("unknown", &mut self.unknown),
+            ("found", &mut self.found),
+            ("evicted", &mut self.evicted),
+            ("left", &mut self.left),
+            ("crashed", &mut self.crashed),
+            ("failed_joins", &mut self.failed_joins),
+        ]
+    }
+}

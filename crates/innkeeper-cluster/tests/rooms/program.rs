@@ -1,0 +1,174 @@
+//! The program of a node: a scope of rooms, placed by a cluster that it joins again and again.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper::{
+    ChildSpec, Context, ExitReason, Keyed, Message, Process, ReplyTo, Shutdown, StartError,
+    Supervisor,
+};
+use innkeeper_cluster::clock::Clock;
+use innkeeper_cluster::net::memory::Memory as Wires;
+use innkeeper_cluster::ownership::Over;
+use innkeeper_cluster::ownership::record::NodeId;
+use innkeeper_cluster::{Cluster, Remote, Settings};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use crate::faults::Network;
+use crate::host::Host;
+use crate::mistaken::Mistaken;
+use crate::oracle::Oracle;
+use crate::{Mistake, SHARDS};
+
+/// The program of one node.
+pub(crate) struct Program {
+    host: Arc<Host>,
+    network: Network,
+    wires: Wires,
+    oracle: Oracle,
+    mistake: Mistake,
+    /// While it runs.
+    rooms: Mutex<Option<Keyed<String, Room>>>,
+}
+
+/// The address of a node.
+pub(crate) fn address(node: usize) -> String {
+    format!("node-{node}:1")
+}
+
+impl Program {
+    pub(crate) fn new(
+        (host, network, wires): (Arc<Host>, Network, Wires),
+        oracle: Oracle,
+        mistake: Mistake,
+    ) -> Program {
+        Program { host, network, wires, oracle, mistake, rooms: Mutex::default() }
+    }
+
+    /// The scope, for whoever calls on this node.
+    pub(crate) fn rooms(&self) -> Option<Keyed<String, Room>> {
+        self.rooms.lock().clone()
+    }
+
+    /// Starts it again and again. Never ends.
+    pub(crate) async fn run(self: Arc<Self>) {
+        loop {
+            let Ok(supervisor) = Supervisor::new().start().await else { return };
+            {
+                let mut life = pin!(self.live(&supervisor));
+                let ended = poll_fn(|cx| self.host.poll(cx, life.as_mut())).await;
+                self.oracle.count(|counts| match ended {
+                    None => counts.crashed += 1,
+                    Some(None) => counts.failed_joins += 1,
+                    Some(Some(Over::Left)) => counts.left += 1,
+                    Some(Some(_)) => counts.evicted += 1,
+                });
+            }
+            // A program that is gone neither hears nor says anything, and nothing runs in it.
+            self.wires.unplug(&address(self.host.number));
+            *self.rooms.lock() = None;
+            drop(supervisor.shutdown(Duration::from_secs(1)).await);
+            let _ = self.host.take_drain();
+            sleep(self.host.dice.ms(100, 3_000)).await;
+        }
+    }
+
+    /// One start of it. `None`: it could not join.
+    async fn live(&self, supervisor: &Supervisor) -> Option<Over> {
+        let address = address(self.host.number);
+        let settings = Settings {
+            cluster: "sim".to_owned(),
+            name: format!("node-{}", self.host.number),
+            address: address.clone(),
+            weight: 1,
+            shards: SHARDS,
+            session: Duration::from_secs(5),
+        };
+        let clock: Arc<dyn Clock> = self.host.clone();
+        let start = NodeId(self.host.dice.below(u64::MAX));
+        let net = Arc::new(self.wires.port(&address));
+        let coordinator = self.network.of(self.host.number);
+        let joined = Cluster::join_as(coordinator, clock, net, &settings, start).await;
+        let (cluster, mut membership) = joined.ok()?;
+        let (oracle, mistake, node) = (self.oracle.clone(), self.mistake, self.host.number);
+        // It is killed with its program, and does not hear of that.
+        let spec = ChildSpec::new().shutdown(Shutdown::BrutalKill);
+        let rooms = Keyed::<String, Room>::with_args(spec, move |key: &String| {
+            (key.clone(), oracle.clone(), node)
+        });
+        let rooms = rooms.name("rooms").placed_by(&Mistaken { cluster: cluster.clone(), mistake });
+        *self.rooms.lock() = rooms.start(supervisor).await.ok();
+        let drains = async {
+            loop {
+                sleep(Duration::from_millis(300)).await;
+                if self.host.take_drain() {
+                    cluster.node().drain().await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            over = &mut membership => Some(over),
+            () = drains => None,
+        }
+    }
+}
+
+/// A room that counts.
+pub(crate) struct Room {
+    key: String,
+    oracle: Oracle,
+    node: usize,
+    count: u64,
+}
+
+/// Adds one, after a while.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Add {
+    /// Which call this is.
+    pub(crate) id: u64,
+    pub(crate) takes: Duration,
+}
+
+/// What a room says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Added {
+    pub(crate) epoch: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) count: u64,
+    /// Where it runs.
+    pub(crate) node: usize,
+}
+
+impl Message for Add {
+    type Reply = Added;
+}
+
+impl Remote for Room {
+    const NAME: &'static str = "room";
+}
+
+impl Process for Room {
+    type Args = (String, Oracle, usize);
+    type Message = Add;
+
+    async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let (key, oracle, node) = args.clone();
+        oracle.started(&key, ctx.epoch());
+        Ok(Room { key, oracle, node, count: 0 })
+    }
+
+    async fn handle(&mut self, add: Add, reply: ReplyTo<Add>, ctx: &mut Context<Self>) {
+        self.oracle.begun(&self.key, ctx.epoch(), add.id);
+        sleep(add.takes).await;
+        self.count += 1;
+        let (epoch, incarnation) = (ctx.epoch(), ctx.incarnation().to_bits());
+        reply.send(Added { epoch, incarnation, count: self.count, node: self.node });
+    }
+
+    async fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {}
+}
