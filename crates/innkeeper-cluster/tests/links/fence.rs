@@ -127,6 +127,22 @@ async fn what_cannot_leave_yet_is_kept_in_order_and_holds_up_nobody_else() {
 
 /// A3
 #[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_waits_for_any_more_does_not_leave_when_it_could() {
+    let (_world, _memory, a, b) = two();
+    *b.heard.keeps.lock() = true;
+    a.standing.releases.lock().insert(UNDER, Release::Hold);
+    let late = a.links.request(b.session, FROM_SHARD, call("late"), SECOND).await;
+    assert_eq!(late, Err(Failed::NotExecuted(NotExecuted::Late)));
+    let dropped = a.links.request(b.session, FROM_SHARD, call("dropped"), 60 * SECOND);
+    assert!(tokio::time::timeout(SECOND, dropped).await.is_err());
+    a.standing.releases.lock().clear();
+    a.links.send(b.session, FROM_SHARD, message("behind them")).unwrap();
+    b.heard.until(|heard| heard.bodies() == ["behind them"]).await;
+    assert!(b.heard.calls.lock().is_empty());
+}
+
+/// A3
+#[tokio::test(start_paused = true)]
 async fn an_answer_made_under_an_ownership_that_is_lost_leaves_the_outcome_unknown() {
     let (_world, _memory, a, b) = two();
     *b.heard.keeps.lock() = true;
