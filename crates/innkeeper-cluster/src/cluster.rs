@@ -44,10 +44,13 @@ pub struct Cluster {
     inner: Arc<Inner>,
 }
 
-/// Runs this node's part in a cluster for as long as it is polled; ready when it is over.
+/// Runs this node's part in a cluster for as long as it is polled; ready when it is over, and all
+/// processes that ran under it have been told to end. What was placed by it starts nothing any
+/// more: whoever joins again starts its scopes again.
 ///
 /// # Cancel safety
-/// Dropped before that, the gates shut for good and the node falls silent, as if it had died.
+/// Dropped before that, the gates shut for good and the node falls silent, as if it had died. Its
+/// processes begin no message any more, and are left to their supervisor.
 #[must_use = "a node that is not polled is soon evicted"]
 pub struct Membership {
     running: Pin<Box<dyn Future<Output = Over> + Send>>,
@@ -126,18 +129,23 @@ impl Cluster {
         let standing: Arc<dyn Standing> = inner.clone();
         let (links, linking) = Links::new(net, standing, inner.clone(), &settings);
         let _ = inner.links.set(links);
-        let obeyed = inner.clone();
+        let obeying = inner.clone();
         let running = async move {
             let work = async {
                 // Neither of the two ends before the session.
-                tokio::join!(linking.run(), obeyed.obey(orders));
+                tokio::join!(linking.run(), obeying.obey(orders));
                 std::future::pending::<()>().await;
             };
-            tokio::select! {
+            let over = tokio::select! {
                 biased;
                 over = session => over,
                 () = work => unreachable!("it waits for ever"),
+            };
+            // With the session every right is over; who sits idle has not heard of it.
+            for scope in obeying.scopes() {
+                scope.end_lost().await;
             }
+            over
         };
         Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
     }

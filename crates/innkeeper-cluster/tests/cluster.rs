@@ -12,6 +12,8 @@ use innkeeper::{
     Away, CallError, ChildSpec, ExitReason, GetError, Keyed, NotDelivered, Outcome, StartError,
     StopError, Unknown,
 };
+use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
+use innkeeper_cluster::ownership::Over;
 use nodes::{SECOND, SHARDS, Said, Say, World, until};
 
 /// A process made by the macro.
@@ -230,6 +232,25 @@ async fn the_keys_of_a_node_that_died_are_served_by_others_under_a_higher_epoch(
     until(|| b.open() + c.open() == usize::from(SHARDS)).await;
 }
 
+/// C2: they sit idle, and nothing else would tell them.
+#[tokio::test(start_paused = true)]
+async fn the_processes_of_a_node_that_was_evicted_end_with_its_session() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let keys: Vec<_> = a.keys().take(10).collect();
+    for key in &keys {
+        let _ = b.room(key).await;
+    }
+    let key = format!("/innkeeper/test/node/{:016x}", a.cluster.node().session().node.0);
+    let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
+    world.memory.commit(delete, SECOND).await.unwrap();
+    assert_eq!(a.over().await, Over::Evicted);
+    until(|| world.house.census.alive() == 0).await;
+    assert!(world.house.ended.lock().is_empty(), "no terminate runs");
+    // They begin anew elsewhere, when somebody asks.
+    assert_eq!(b.room(&keys[0]).await.call(Say::Add(1)).await.unwrap(), Said::Number(1));
+}
+
 /// C6: without state: it ends in order, and begins anew where it goes.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_drains_ends_its_processes_in_order_and_callers_wait_for_the_next() {
@@ -253,7 +274,7 @@ async fn a_node_that_drains_ends_its_processes_in_order_and_callers_wait_for_the
     calls.join_all().await;
     let why: Vec<_> = world.house.ended.lock().iter().map(|(_, why)| why.clone()).collect();
     assert_eq!(why, vec![ExitReason::Shutdown; 20]);
-    assert_eq!(a.over().await, innkeeper_cluster::ownership::Over::Left);
+    assert_eq!(a.over().await, Over::Left);
     assert_eq!(world.house.census.most_of_one_key(), 1);
     assert_eq!(b.open(), usize::from(SHARDS));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use innkeeper::{CallError, GetError, NotDelivered, StopError, Unknown};
+use innkeeper::{Away, CallError, GetError, NotDelivered, StopError, Unknown};
 use innkeeper_api::{BadKey, Code, Problem, Ran};
 use serde::Serialize;
 
@@ -96,6 +96,7 @@ impl From<GetError> for ApiError {
             GetError::ShuttingDown => Code::Draining,
             GetError::Cycle(_) => Code::StartCycle,
             GetError::Declined => Code::StartDeclined,
+            GetError::Away(why) => away(*why),
             _ => Code::StartFailed,
         };
         let retry_after = match error {
@@ -106,12 +107,22 @@ impl From<GetError> for ApiError {
     }
 }
 
+/// Why nobody could be asked who may act for a room.
+fn away(why: Away) -> Code {
+    match why {
+        Away::NotOwner => Code::NotOwner,
+        Away::Frozen => Code::Frozen,
+        _ => Code::NotDelivered,
+    }
+}
+
 impl From<NotDelivered> for ApiError {
     fn from(why: NotDelivered) -> Self {
         let code = match why {
             NotDelivered::NoProcess(error) => return error.into(),
             NotDelivered::Full { .. } => Code::MailboxFull,
             NotDelivered::Cycle(_) => Code::StartCycle,
+            NotDelivered::Away(why) => away(why),
             _ => Code::NotDelivered,
         };
         ApiError::new(code, format_args!("{why}; it did not run, so try again"))

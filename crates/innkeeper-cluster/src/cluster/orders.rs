@@ -9,7 +9,7 @@ use crate::ownership::record::{Epoch, Shard};
 use crate::ownership::{Command, Event};
 
 impl Inner {
-    /// Obeys until the session is over, and nothing that ran under it is left.
+    /// Obeys until the session is over.
     pub(super) async fn obey(self: &Arc<Self>, mut orders: Orders) {
         while let Some(order) = orders.next().await {
             match order {
@@ -20,12 +20,14 @@ impl Inner {
                 Command::Offer { shard, epoch, .. } => {
                     self.node.report(Event::Accepted { shard, epoch }).await;
                 }
-                Command::Lost { .. } | Command::End(_) => {
+                Command::Lost { .. } => {
                     for scope in self.scopes() {
                         self.run(async move { scope.end_lost().await });
                     }
                 }
-                Command::Open { .. }
+                // Whoever runs the session ends what ran under it.
+                Command::End(_)
+                | Command::Open { .. }
                 | Command::Reopen { .. }
                 | Command::Commit { .. }
                 | Command::Send { .. }
