@@ -11,12 +11,11 @@
 mod lanes;
 mod measure;
 mod partitions;
-mod room;
 mod workloads;
 
 use std::process::{Command, ExitCode};
 
-use crate::room::Rooms;
+use innkeeper_bench::room::{BOOM, Rooms};
 
 const ALL: [&[&str]; 12] = [
     &["hit"],
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
     let variant = args.get(1).map_or("", String::as_str);
     // A crash is part of a workload, and no news.
     std::panic::set_hook(Box::new(|panic| {
-        if panic.payload().downcast_ref::<&str>() != Some(&room::BOOM) {
+        if panic.payload().downcast_ref::<&str>() != Some(&BOOM) {
             eprintln!("{panic}");
             std::process::exit(101);
         }
