@@ -94,11 +94,11 @@ async fn measure(n: usize, first: bool) -> Vec<Figure> {
     let rooms = Rooms::open().await;
     let before = resident();
     let starting = start(&rooms, n).await;
+    let memory = (resident() - before) / n as f64;
     note("start", each(starting), "ns/room");
     note("find", find(&rooms, n).await, "ns/room");
     note("event", hear(&rooms, n).await, "ns/event");
     note("page", page(&rooms, n).await, "ns/page");
-    let memory = (resident() - before) / n as f64;
     let began = Instant::now();
     let report = rooms.supervisor.shutdown(PATIENCE).await;
     let ending = began.elapsed();

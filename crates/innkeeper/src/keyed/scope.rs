@@ -280,12 +280,11 @@ impl<K: Key, P: Process> Scope<K, P> {
             Shutdown::Infinity => return ended.await,
         };
         let stuck = async {
-            let mut at = told.after(limit);
-            clock::alarm(at).await;
+            clock::alarm(told.after(limit)).await;
             loop {
                 let before = left();
-                at = at.after(limits::STUCK_AFTER);
-                clock::alarm(at).await;
+                // From now, for to tell them all may have taken longer than each may take to end.
+                clock::alarm(clock::now().after(limits::STUCK_AFTER)).await;
                 if left() == before {
                     return;
                 }
