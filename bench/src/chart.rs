@@ -34,7 +34,7 @@ const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 460.0;
 
 /// The part of it within the axes: left, top, right, bottom.
-const FRAME: (f64, f64, f64, f64) = (76.0, 84.0, 600.0, 404.0);
+const FRAME: (f64, f64, f64, f64) = (76.0, 84.0, 580.0, 404.0);
 
 /// The least distance between two names.
 const NAME_HEIGHT: f64 = 17.0;
@@ -144,14 +144,19 @@ impl Chart {
         }
     }
 
-    /// Whole decades, or steps of them, that all points and goals are in.
+    /// Steps that all points and goals are between; a whole decade at the least, so that what hardly
+    /// changes looks like it.
     fn scale(&self) -> Scale {
         let goals = self.goals.iter().map(|goal| goal.at);
         let points = self.lines.iter().flat_map(|line| line.points.iter().copied());
         let (xs, ys): (Vec<_>, Vec<_>) = points.chain(goals).unzip();
         let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-        Scale { x: (least(&xs), most(&xs)), y: (step_below(least(&ys)), step_above(most(&ys))) }
+        let (mut bottom, top) = (step_below(least(&ys)), step_above(most(&ys)));
+        while top < bottom * 9.99 {
+            bottom = step_below(bottom * 0.99);
+        }
+        Scale { x: (least(&xs), most(&xs)), y: (bottom, top) }
     }
 }
 
@@ -196,7 +201,7 @@ fn ticks((least, most): (f64, f64)) -> Vec<f64> {
     // As powers are made of fractions some are not quite what they are.
     let within = |step: &f64| *step >= least * 0.999 && *step <= most * 1.001;
     let all: Vec<_> = steps().filter(within).collect();
-    if all.len() <= 7 { all } else { (-3..18).map(|n| 10_f64.powi(n)).filter(within).collect() }
+    if all.len() <= 9 { all } else { (-3..18).map(|n| 10_f64.powi(n)).filter(within).collect() }
 }
 
 /// Heights for names, near where they belong and none upon another.
@@ -264,6 +269,13 @@ mod tests {
         assert_eq!((scale.x, scale.y), ((10.0, 1000.0), (1.0, 50.0)));
         assert_eq!(ticks(scale.y), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
         assert_eq!(ticks((1.0, 10_000.0)), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
+    }
+
+    #[test]
+    fn what_hardly_changes_has_a_whole_decade_to_do_so() {
+        let mut chart = chart(&[(10.0, 795.0), (1000.0, 564.0)]);
+        chart.goals.clear();
+        assert_eq!(chart.scale().y, (100.0, 1000.0));
     }
 
     #[test]
