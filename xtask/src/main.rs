@@ -98,7 +98,7 @@ fn fuzz(steps: &mut Steps, secs: &str) {
                  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
     // Named, so that build scripts and macros, which run here too, are not instrumented.
     let host = step::host();
-    for target in ["frame", "kv_command", "kv_line", "room_key", "config_file"] {
+    for target in ["cluster_frame", "frame", "kv_command", "kv_line", "room_key", "config_file"] {
         let limit = format!("-max_total_time={secs}");
         let args = ["run", "--release", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bin"];
         let mut fuzz = cargo(args);
