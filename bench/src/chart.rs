@@ -127,15 +127,16 @@ impl Chart {
             let ((x, y), name_y) = (ends[number], names[number]);
             let _ = writeln!(
                 svg,
-                "<path class=\"leader\" stroke=\"{colour}\" d=\"M{:.1} {y:.1}L{:.1} {name_y:.1}\"/>",
+                "<path class=\"leader\" stroke=\"{colour}\" \
+                 d=\"M{:.1} {y:.1}L{:.1} {name_y:.1}\"/>",
                 x + 5.0,
                 right + 16.0
             );
             let value = (self.y_text)(line.last().1);
             let _ = writeln!(
                 svg,
-                "<text x=\"{}\" y=\"{:.1}\"><tspan class=\"name\" fill=\"{colour}\" \
-                 style=\"fill:{colour}\">{}</tspan> {}</text>",
+                "<text x=\"{}\" y=\"{:.1}\">\
+                 <tspan class=\"name\" style=\"fill:{colour}\">{}</tspan> {}</text>",
                 right + 20.0,
                 name_y + 4.5,
                 escaped(line.name),
@@ -144,7 +145,7 @@ impl Chart {
         }
     }
 
-    /// Steps that all points and goals are between; a whole decade at the least, so that what hardly
+    /// Steps that all points and goals are between; a decade at the least, so that what hardly
     /// changes looks like it.
     fn scale(&self) -> Scale {
         let goals = self.goals.iter().map(|goal| goal.at);

@@ -1,5 +1,5 @@
-//! The check of what an operation takes, as a program: against the baseline that is kept, and against
-//! ones that are not met.
+//! The check of what an operation takes, as a program: against the baseline that is kept, and
+//! against ones that are not met.
 
 #![allow(clippy::unwrap_used)] // What a test unwraps is what it asserts.
 
