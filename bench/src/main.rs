@@ -1,6 +1,7 @@
 //! What innkeeper costs: `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure,
 //! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other,
-//! each in a process of its own.
+//! each in a process of its own. `innkeeper-bench server` is apart from them: whole servers, ours
+//! and others (`--help` tells more).
 //!
 //! The rooms are whole ones: keyed, supervised, restarted, with bounded mailboxes. The sizes come
 //! from the environment (`BENCH_HIT_KEYS`, `BENCH_COLD_N`, ...), so that the same runs can be made
@@ -12,6 +13,7 @@ mod lanes;
 mod measure;
 mod partitions;
 mod room;
+mod server;
 mod workloads;
 
 use std::process::{Command, ExitCode};
@@ -36,6 +38,9 @@ const ALL: [&[&str]; 12] = [
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let Some(workload) = args.first() else { return all() };
+    if workload == "server" {
+        return server::run(&args[1..]);
+    }
     let variant = args.get(1).map_or("", String::as_str);
     // A crash is part of a workload, and no news.
     std::panic::set_hook(Box::new(|panic| {
