@@ -58,19 +58,23 @@ enum Close {
 
 /// Serves a socket until its client or the server closes it.
 /// `head` is what was read of it already.
-pub(crate) async fn run(wire: impl Wire, head: Bytes, guest: Guest, app: Arc<App>) {
+pub(crate) async fn run(wire: impl Wire, head: Vec<u8>, guest: Guest, app: Arc<App>) {
     let _open = Open::count(&app.tally.web_sockets);
     let (incoming, outgoing) = wire.halves();
     let outbox = Arc::new(Outbox::new(outgoing));
     let line = Line { incoming, outbox: outbox.clone() };
     let config = config(app.config.max_message_bytes);
-    let socket =
-        WebSocketStream::from_partially_read(line, head.into(), Role::Server, Some(config));
+    let socket = WebSocketStream::from_partially_read(line, head, Role::Server, Some(config));
     let mut socket = socket.await;
     let Guest { user, permit, peer } = guest;
     let mut session = Session::new(app.clone(), user, permit, peer, outbox);
     let close = serve(&mut socket, &mut session, &app).await;
     tracing::debug!(%peer, ?close, "socket ended");
+    // In a box: for as long as it serves, a socket need not have the place for its end.
+    Box::pin(end(socket, session, close)).await;
+}
+
+async fn end(mut socket: WebSocket, mut session: Session, close: Close) {
     // What was sent before the end is still done, and answered if it can be.
     session.finish().await;
     if close == Close::Restart {

@@ -21,6 +21,7 @@ use crate::channels::wire::Wire;
 use crate::http::socket::{Door, LetIn};
 use crate::http::{Peer, router};
 use crate::limits;
+use crate::tls::Tls;
 
 /// Serves connections until the server closes; returns when the last one has ended.
 pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
@@ -32,9 +33,16 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
-    let Some(tls) = &app.config.tls else { return speak(stream, peer, router, app).await };
+    match &app.config.tls {
+        None => speak(stream, peer, router, app).await,
+        // In a box, so that a connection without it does not have the size of one with it.
+        Some(tls) => Box::pin(secured(tls.clone(), stream, peer, router, app.clone())).await,
+    }
+}
+
+async fn secured(tls: Tls, stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
     match timeout(limits::HEADER_TIMEOUT, tls.acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Box::pin(speak(stream, peer, router, app)).await,
+        Ok(Ok(stream)) => speak(stream, peer, router, app).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),
     }
@@ -50,7 +58,10 @@ async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>
     let Ok(upgraded) = on_upgrade.await else { return };
     // It is what was handed in above.
     let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<W>>() else { return };
-    socket::run(io.into_inner(), read_buf, guest, app).await;
+    // Copied: the buffer of HTTP has 8 KiB, and would be there for as long as the socket is.
+    let head = read_buf.to_vec();
+    drop(read_buf);
+    socket::run(io.into_inner(), head, guest, app).await;
 }
 
 async fn answer<W: Wire>(wire: W, peer: SocketAddr, router: Router, door: Door, app: &App) {

@@ -62,13 +62,13 @@ async fn what_the_system_takes_does_not_wait() {
 #[tokio::test]
 async fn what_is_left_to_the_task_waits_for_it_and_so_does_what_comes_behind() {
     let (outbox, mut client) = connected().await;
-    let task = tokio::spawn({
-        let outbox = outbox.clone();
-        async move { outbox.waiting().await }
-    });
-    tokio::task::yield_now().await;
+    let (waiting, woken) = (outbox.waiting(), Waker::noop());
+    tokio::pin!(waiting);
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(woken)).is_pending());
+    assert!(outbox.state.lock().waker.is_some());
     outbox.push("said".into(), By::Task).unwrap();
-    task.await.unwrap();
+    assert!(outbox.state.lock().waker.is_none(), "the task is not woken");
+    waiting.await;
     outbox.answer("reply".into());
     assert_eq!(outbox.state.lock().frames.len(), 2);
     outbox.write().await.unwrap();
