@@ -35,7 +35,7 @@ use crate::seam::{Mutex, yield_now};
 use crate::wait_for::WaitNode;
 
 pub(crate) use taken::Taken;
-pub(crate) use turn::{KILL, STOP, Work};
+pub(crate) use turn::{Ended, KILL, STOP, Work};
 
 /// What can be said to the process of an owner.
 pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
@@ -159,7 +159,13 @@ impl<O: Owner> Cell<O> {
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
-        self.core.lock().slot.incarnation()
+        self.begun().0
+    }
+
+    /// The present incarnation, and when its present phase began.
+    pub(crate) fn begun(&self) -> (Incarnation, Moment) {
+        let core = self.core.lock();
+        (core.slot.incarnation(), core.slot.since())
     }
 
     /// Whether nothing is alive here, or ever will be again.
@@ -179,11 +185,6 @@ impl<O: Owner> Cell<O> {
         }
     }
 
-    /// When the present phase began.
-    pub(crate) fn since(&self) -> Moment {
-        self.core.lock().slot.since()
-    }
-
     fn start_deadline(&self, core: &Core<MessageOf<O>>) -> Option<Moment> {
         let starting = core.slot.is_starting();
         starting.then(|| core.slot.since().after(self.owner.spec().start_timeout))
@@ -200,8 +201,7 @@ impl<O: Owner> Cell<O> {
         };
         if late {
             let ruling = self.ruling(&ExitReason::StartTimeout);
-            let (_, effects) = self.apply(Event::StartDeadline(ruling));
-            self.carry_out(effects);
+            self.tell(Event::StartDeadline(ruling));
         }
     }
 
@@ -282,20 +282,29 @@ impl<O: Owner> Cell<O> {
     /// Tells the process to end, and to wait then until it is resumed.
     pub(crate) fn hold(&self, reason: ExitReason) {
         let shutdown = self.owner.spec().shutdown;
-        let (_, effects) = self.apply(Event::Hold { reason, shutdown });
-        self.carry_out(effects);
+        self.tell(Event::Hold { reason, shutdown });
     }
 
     /// Lets a process that was held begin anew.
     pub(crate) fn resume(&self, after: Duration) {
-        let (_, effects) = self.apply(Event::Resume { after });
+        self.tell(Event::Resume { after });
+    }
+
+    /// Gives the slot an event, and carries out its commands. Answers when that was.
+    pub(crate) fn tell(&self, event: Event<'_>) -> Moment {
+        let now = clock::now();
+        let (_, effects) = self.apply(event, now);
         self.carry_out(effects);
+        now
     }
 
     /// Gives the slot an event and notes its commands; the runner and the owner carry them out.
-    pub(crate) fn apply(&self, event: Event<'_>) -> (Option<Next>, Effects<MessageOf<O>>) {
+    pub(crate) fn apply(
+        &self,
+        event: Event<'_>,
+        now: Moment,
+    ) -> (Option<Next>, Effects<MessageOf<O>>) {
         let mut core = self.core.lock();
-        let now = clock::now();
         let step = core.slot.apply(event, now);
         let next = step.next.clone();
         (next, self.note(&mut core, step, now))

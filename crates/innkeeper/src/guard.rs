@@ -5,6 +5,7 @@ use std::cell::Cell as Flag;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::cell::{self, Cell};
 use crate::clock::{self, Alarm, Moment};
@@ -30,6 +31,9 @@ pub(crate) enum Limit {
     Handler,
     /// This one, or that of an ordered stop if it is earlier.
     Terminate(Option<Moment>),
+    /// As long as this from its first await point on, as with `Terminate`: user code cannot be cut
+    /// short before, and most has none.
+    Within(Duration),
 }
 
 /// User code under guard. What is left of it when it is done is dropped under guard too.
@@ -125,6 +129,9 @@ fn poll_contained<F: Future>(
 impl<F: Future, O: Owner> Guarded<'_, F, O> {
     fn pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Interrupt>> {
         self.cell.busy(cx);
+        if let Limit::Within(time) = self.limit {
+            self.limit = Limit::Terminate(Some(clock::now().after(time)));
+        }
         if self.cell.is_ordered(cell::KILL) {
             self.cut_short(killed(self.cell))
         } else if is_late(self.cell, self.limit, &mut self.alarm, cx) {
@@ -160,7 +167,7 @@ fn is_late<O: Owner>(
     };
     let deadline = match limit {
         Limit::Init(deadline) => Some(deadline),
-        Limit::Handler => ordered(),
+        Limit::Handler | Limit::Within(_) => ordered(),
         Limit::Terminate(limit) => match (limit, ordered()) {
             (Some(limit), Some(ordered)) => Some(limit.min(ordered)),
             (limit, ordered) => limit.or(ordered),

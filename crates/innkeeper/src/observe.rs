@@ -137,10 +137,14 @@ pub const START_SECONDS: [f64; 7] = [0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, f64::
 const KINDS: [&str; 8] =
     ["normal", "idle", "shutdown", "killed", "panicked", "failed", "start_timeout", "noproc"];
 
-/// The numbers behind [`Counters`].
+/// The numbers behind [`Counters`], in parts, so that cores which count at once rarely meet.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    started: AtomicU64,
+pub(crate) struct Tally([Part; 8]);
+
+/// Kept apart from its neighbours.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part {
     failed: AtomicU64,
     declined: AtomicU64,
     restarts: AtomicU64,
@@ -153,61 +157,70 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn count(&self, what: &What) {
+    /// Counts what happened to the process of a key; whose hash says where.
+    pub(crate) fn count(&self, hash: u64, what: &What) {
+        let part = self.part(hash);
         match what {
             What::Ready { took, .. } => {
-                add(&self.started, 1);
                 let seconds = took.as_secs_f64();
                 if let Some(at) = START_SECONDS.iter().position(|bound| seconds <= *bound) {
-                    add(&self.start_buckets[at], 1);
+                    add(&part.start_buckets[at], 1);
                 }
-                add(&self.start_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+                add(&part.start_ns, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
             }
-            What::Declined => add(&self.declined, 1),
-            What::StartFailed(_) => add(&self.failed, 1),
-            What::Restarting { .. } => add(&self.restarts, 1),
-            What::Parked(_) => add(&self.parked, 1),
+            What::Declined => add(&part.declined, 1),
+            What::StartFailed(_) => add(&part.failed, 1),
+            What::Restarting { .. } => add(&part.restarts, 1),
+            What::Parked(_) => add(&part.parked, 1),
             What::Stopped(reason) => {
                 if let Some(at) = KINDS.iter().position(|kind| *kind == reason.kind()) {
-                    add(&self.exits[at], 1);
+                    add(&part.exits[at], 1);
                 }
             }
             What::CastsLost { waiting, begun } => {
-                add(&self.casts_lost, *waiting as u64 + u64::from(*begun));
+                add(&part.casts_lost, *waiting as u64 + u64::from(*begun));
             }
             What::Starting { .. } | What::Held(_) | What::ArgsDiffer => {}
         }
     }
 
-    pub(crate) fn refused(&self) {
-        add(&self.mailbox_full, 1);
+    pub(crate) fn refused(&self, hash: u64) {
+        add(&self.part(hash).mailbox_full, 1);
     }
 
     /// How many keys were ever parked: none, and nobody needs to look for those that are over it.
     pub(crate) fn parked(&self) -> u64 {
-        get(&self.parked)
+        self.sum(|part| &part.parked)
     }
 
     pub(crate) fn counters(&self) -> Counters {
+        let buckets = 0..START_SECONDS.len();
+        let start_buckets: Vec<_> =
+            buckets.map(|at| self.sum(|part| &part.start_buckets[at])).collect();
+        let exits = KINDS.iter().enumerate();
         Counters {
-            started: get(&self.started),
-            failed: get(&self.failed),
-            declined: get(&self.declined),
-            restarts: get(&self.restarts),
-            parked: get(&self.parked),
-            exits: KINDS.iter().copied().zip(self.exits.iter().map(get)).collect(),
-            casts_lost: get(&self.casts_lost),
-            mailbox_full: get(&self.mailbox_full),
-            start_buckets: self.start_buckets.iter().map(get).collect(),
-            start_time: Duration::from_nanos(get(&self.start_ns)),
+            started: start_buckets.iter().sum(),
+            failed: self.sum(|part| &part.failed),
+            declined: self.sum(|part| &part.declined),
+            restarts: self.sum(|part| &part.restarts),
+            parked: self.parked(),
+            exits: exits.map(|(at, kind)| (*kind, self.sum(|part| &part.exits[at]))).collect(),
+            casts_lost: self.sum(|part| &part.casts_lost),
+            mailbox_full: self.sum(|part| &part.mailbox_full),
+            start_buckets,
+            start_time: Duration::from_nanos(self.sum(|part| &part.start_ns)),
         }
+    }
+
+    fn part(&self, hash: u64) -> &Part {
+        &self.0[hash as usize % self.0.len()]
+    }
+
+    fn sum(&self, number: impl Fn(&Part) -> &AtomicU64) -> u64 {
+        self.0.iter().map(|part| number(part).load(Ordering::Relaxed)).sum()
     }
 }
 
 fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
-}
-
-fn get(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::child_spec::ChildSpec;
+use crate::clock::Moment;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::observe::What;
@@ -32,7 +33,7 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
     fn args(&self) -> Args<'_, <Self::Process as Process>::Args>;
 
     /// Who decides what follows this exit. Called without a lock.
-    fn ruling(&self, reason: &ExitReason) -> Ruling<'_>;
+    fn ruling(&self, reason: &ExitReason, now: Moment) -> Ruling<'_>;
 
     /// The process has ended for good: forget it. Called before anybody is told.
     fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason);

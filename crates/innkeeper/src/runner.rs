@@ -7,10 +7,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Ended};
 use crate::child_spec::Shutdown;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::context::Context;
 use crate::exit::ExitReason;
 use crate::guard::{Interrupt, Limit, contained, guarded};
@@ -54,8 +55,7 @@ impl<O: Owner> Drop for Life<O> {
             let failed = Event::InitFailed(killed.clone(), Ruling::Free);
             let stop = Event::Stop { reason: killed.clone(), shutdown: Shutdown::BrutalKill };
             for event in [failed, stop] {
-                let (_, effects) = self.cell.apply(event);
-                self.cell.carry_out(effects);
+                self.cell.tell(event);
             }
             let _ = end(&self.cell, &killed);
         }
@@ -67,59 +67,103 @@ fn run<O: Owner>(life: Life<O>) -> impl Future<Output = ()> + Send {
     // What is kept of this while a process rests is what its task costs: whatever comes and goes is
     // in a box of its own.
     async move {
-        let mut again = false;
-        loop {
-            let mut ctx = Context::new(life.cell.clone(), life.cell.incarnation());
-            let reason = match Box::pin(start(&life.cell, &mut ctx, again)).await {
-                Err(reason) => reason,
-                Ok(mut state) => {
-                    let end = loop {
-                        if ctx.is_at_rest() {
-                            poll_fn(|cx| life.cell.poll_rest(cx)).await;
-                        }
-                        if let Some(end) = ordered(&life.cell) {
-                            break end;
-                        }
-                        let served = Box::pin(serve(&life.cell, &mut state, &mut ctx)).await;
-                        if let Some(end) = served {
-                            break end;
-                        }
-                    };
-                    Box::pin(finish(&life.cell, state, &mut ctx, end)).await
+        let (incarnation, began) = life.cell.begun();
+        let mut ctx = Context::new(life.cell.clone(), incarnation);
+        let mut begun = Box::pin(begin(&life.cell, &mut ctx, began)).await;
+        while let Some(mut state) = begun {
+            let end = loop {
+                if ctx.is_at_rest() {
+                    poll_fn(|cx| life.cell.poll_rest(cx)).await;
+                }
+                if let Some(end) = ordered(&life.cell) {
+                    break end;
+                }
+                if let Some(end) = Box::pin(serve(&life.cell, &mut state, &mut ctx)).await {
+                    break end;
                 }
             };
-            drop(ctx);
-            match end(&life.cell, &reason) {
-                Some(next @ (Next::Restart { .. } | Next::Hold)) => {
-                    if !Box::pin(begins_again(&life.cell, &reason, next)).await {
-                        break;
-                    }
-                }
-                _ => break,
-            }
-            again = true;
+            begun = Box::pin(end_and_begin(&life.cell, state, &mut ctx, end)).await;
         }
         life.over();
     }
 }
 
-/// What comes between two incarnations: being held, a wait. `false` if it was the last one.
-async fn begins_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason, next: Next) -> bool {
-    let mut next = Some(next);
+/// The first incarnation that starts: its state, or `None` if there will be none.
+async fn begin<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    ctx: &mut Context<O::Process>,
+    began: Moment,
+) -> Option<O::Process> {
+    match start(cell, ctx, began, false).await {
+        Ok(state) => Some(state),
+        Err(reason) => begin_again(cell, ctx, reason).await,
+    }
+}
+
+/// Ends a live incarnation: the state of the next one that starts, or `None` if it was the last.
+async fn end_and_begin<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    state: O::Process,
+    ctx: &mut Context<O::Process>,
+    end: End,
+) -> Option<O::Process> {
+    let reason = finish(cell, state, ctx, end).await;
+    begin_again(cell, ctx, reason).await
+}
+
+/// From the end of one incarnation to the next one that starts; `None` if none is to follow.
+async fn begin_again<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    ctx: &mut Context<O::Process>,
+    mut reason: ExitReason,
+) -> Option<O::Process> {
+    loop {
+        // What the incarnation had at hand goes before its end is reported.
+        *ctx = Context::new(cell.clone(), ctx.incarnation());
+        let (next, at) = end(cell, &reason);
+        let (incarnation, began) = between(cell, &reason, next, at).await?;
+        *ctx = Context::new(cell.clone(), incarnation);
+        match start(cell, ctx, began, true).await {
+            Ok(state) => return Some(state),
+            Err(failure) => reason = failure,
+        }
+    }
+}
+
+/// What comes between two incarnations: being held, a wait. Answers with the next one, and when it
+/// began; `None` if it was the last.
+async fn between<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    reason: &ExitReason,
+    mut next: Option<Next>,
+    mut now: Moment,
+) -> Option<(Incarnation, Moment)> {
     while let Some(Next::Restart { .. } | Next::Hold) = next {
         if next == Some(Next::Hold) {
             O::held(cell);
             poll_fn(|cx| cell.poll_held(cx)).await;
         }
-        back_off(cell).await;
-        next = begin_again(cell, reason);
+        if next != (Some(Next::Restart { after: Duration::ZERO })) {
+            back_off(cell).await;
+            now = clock::now();
+        }
+        let incarnation = Incarnation::next();
+        next = over(cell, reason, incarnation, now);
+        if next.is_none() {
+            return Some((incarnation, now));
+        }
     }
-    next.is_none()
+    None
 }
 
 /// Begins the next incarnation, unless it was held or stopped while it waited.
-fn begin_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
-    let (next, effects) = cell.apply(Event::BackoffOver(Incarnation::next()));
+fn over<O: Owner>(
+    cell: &Arc<Cell<O>>,
+    reason: &ExitReason,
+    incarnation: Incarnation,
+    now: Moment,
+) -> Option<Next> {
+    let (next, effects) = cell.apply(Event::BackoffOver(incarnation), now);
     if next == Some(Next::Free) {
         // Whatever its last incarnation ended of, it was not this order.
         O::released(cell, &ExitReason::Shutdown);
@@ -129,10 +173,10 @@ fn begin_again<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Nex
     next
 }
 
-/// Reports the end of an incarnation: first its owner forgets it, then everybody is told.
-fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
-    let incarnation = cell.incarnation();
-    let (next, effects, watchers) = cell.ended();
+/// Reports the end of an incarnation: first its owner forgets it, then everybody is told. Answers
+/// what follows, and when that was.
+fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> (Option<Next>, Moment) {
+    let Ended { incarnation, at, next, effects, watchers } = cell.ended();
     match &next {
         Some(Next::Free) => {
             O::released(cell, reason);
@@ -148,9 +192,11 @@ fn end<O: Owner>(cell: &Arc<Cell<O>>, reason: &ExitReason) -> Option<Next> {
         }
         None => {}
     }
-    watchers.tell(incarnation, reason);
+    if let Some(watchers) = watchers {
+        watchers.tell(incarnation, reason);
+    }
     cell.carry_out(effects);
-    next
+    (next, at)
 }
 
 /// Waits between two incarnations, unless the slot is stopped or held.
@@ -174,10 +220,10 @@ async fn back_off<O: Owner>(cell: &Cell<O>) {
 async fn start<O: Owner>(
     cell: &Arc<Cell<O>>,
     ctx: &mut Context<O::Process>,
+    began: Moment,
     again: bool,
 ) -> Result<O::Process, ExitReason> {
     let incarnation = ctx.incarnation();
-    let began = cell.since();
     cell.owner.observe(incarnation, What::Starting { again });
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
@@ -187,9 +233,7 @@ async fn start<O: Owner>(
     };
     let failure = match started {
         Ok(Ok(state)) => {
-            let (_, effects) = cell.apply(Event::Ready);
-            cell.carry_out(effects);
-            let took = cell.since().since(began);
+            let took = cell.tell(Event::Ready).since(began);
             cell.owner.observe(incarnation, What::Ready { again, took });
             return Ok(state);
         }
@@ -216,8 +260,7 @@ fn not_started<O: Owner>(
         None => Event::Declined,
         Some(reason) => Event::InitFailed(reason.clone(), cell.ruling(reason)),
     };
-    let (_, effects) = cell.apply(event);
-    cell.carry_out(effects);
+    cell.tell(event);
     match failure {
         None => cell.owner.observe(incarnation, What::Declined),
         Some(reason) if !again => {
@@ -235,8 +278,7 @@ async fn finish<O: Owner>(
     end: End,
 ) -> ExitReason {
     let (End::Terminate(reason) | End::Dead(reason)) = &end;
-    let (_, effects) = cell.apply(Event::Exited(reason.clone(), cell.ruling(reason)));
-    cell.carry_out(effects);
+    cell.exited(reason);
     let mut reason = match end {
         End::Dead(reason) => reason,
         End::Terminate(reason) => terminate(cell, &mut state, reason, ctx).await,
@@ -254,14 +296,14 @@ async fn terminate<O: Owner>(
     reason: ExitReason,
     ctx: &mut Context<O::Process>,
 ) -> ExitReason {
-    let deadline = match cell.owner.spec().shutdown {
+    let limit = match cell.owner.spec().shutdown {
         Shutdown::BrutalKill => return reason,
-        Shutdown::Timeout(time) => Some(clock::now().after(time)),
-        Shutdown::Infinity => None,
+        Shutdown::Timeout(time) => Limit::Within(time),
+        Shutdown::Infinity => Limit::Terminate(None),
     };
     let done = {
         let code = async { state.terminate(&reason, ctx).await };
-        guarded(cell, Limit::Terminate(deadline), pin!(Some(code))).await
+        guarded(cell, limit, pin!(Some(code))).await
     };
     match done {
         Ok(()) => reason,

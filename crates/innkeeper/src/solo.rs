@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::child_spec::ChildSpec;
+use crate::clock::Moment;
 use crate::error::GetError;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -84,7 +85,7 @@ impl<P: Process> Owner for Solo<P> {
         Args::Kept(&self.args)
     }
 
-    fn ruling(&self, _: &ExitReason) -> Ruling<'_> {
+    fn ruling(&self, _: &ExitReason, _: Moment) -> Ruling<'_> {
         Ruling::Free
     }
 

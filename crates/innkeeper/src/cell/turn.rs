@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 
 use super::{Cell, Effects, MessageOf, Orders, Taken};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
@@ -38,6 +38,16 @@ pub(crate) enum Work<M: Message> {
     Rest,
     /// A task of the process panicked.
     Crash(Box<ExitReason>),
+}
+
+/// The end of an incarnation, for whoever reported it to carry out.
+#[must_use = "an end has to be carried out"]
+pub(crate) struct Ended<M: Message> {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) at: Moment,
+    pub(crate) next: Option<Next>,
+    pub(crate) effects: Effects<M>,
+    pub(crate) watchers: Option<Watchers>,
 }
 
 /// Those who are to be told of an end.
@@ -158,8 +168,26 @@ impl<O: Owner> Cell<O> {
     /// What follows an exit now. Its owner is asked only where that makes a difference: the answer
     /// counts against a budget.
     pub(crate) fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
-        let awaited = self.core.lock().slot.awaits_ruling();
-        if awaited { self.owner.ruling(reason) } else { Ruling::Free }
+        if !self.awaits_ruling() {
+            return Ruling::Free;
+        }
+        self.owner.ruling(reason, clock::now())
+    }
+
+    fn awaits_ruling(&self) -> bool {
+        self.core.lock().slot.awaits_ruling()
+    }
+
+    /// Reports that the user code of a live incarnation is over. Where that was ordered, what
+    /// follows was decided with the order.
+    pub(crate) fn exited(&self, reason: &ExitReason) {
+        if !self.awaits_ruling() {
+            return;
+        }
+        let now = clock::now();
+        let ruling = self.owner.ruling(reason, now);
+        let (_, effects) = self.apply(Event::Exited(reason.clone(), ruling), now);
+        self.carry_out(effects);
     }
 
     /// Closes the mailbox if nothing waits in it; in the same instant no message is accepted any
@@ -180,19 +208,20 @@ impl<O: Owner> Cell<O> {
     }
 
     /// Reports that the incarnation has ended: what follows, and who is to be told.
-    pub(crate) fn ended(&self) -> (Option<Next>, Effects<MessageOf<O>>, Watchers) {
+    pub(crate) fn ended(&self) -> Ended<MessageOf<O>> {
         let mut core = self.core.lock();
-        let now = clock::now();
-        let step = core.slot.apply(Event::Ended, now);
+        let incarnation = core.slot.incarnation();
+        let at = clock::now();
+        let step = core.slot.apply(Event::Ended, at);
         let next = step.next.clone();
-        let effects = self.note(&mut core, step, now);
+        let effects = self.note(&mut core, step, at);
         // What concerned this incarnation ends with it; whom the key waits for does not.
         let extras = core.extras.take();
         self.signal.store(0, Ordering::Release);
         core.waker = None;
         core.idle = false;
         let Some(extras) = extras else {
-            return (next, effects, Watchers { watchers: HashMap::new(), end: None });
+            return Ended { incarnation, at, next, effects, watchers: None };
         };
         let super::Extras { watchers, end, wait_node, notices, exposed, .. } = *extras;
         if wait_node.is_some() {
@@ -200,6 +229,7 @@ impl<O: Owner> Cell<O> {
         }
         drop(core);
         drop((notices, exposed));
-        (next, effects, Watchers { watchers, end })
+        let watchers = Some(Watchers { watchers, end });
+        Ended { incarnation, at, next, effects, watchers }
     }
 }

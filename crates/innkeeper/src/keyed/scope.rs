@@ -353,10 +353,9 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
         }
     }
 
-    fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+    fn ruling(&self, reason: &ExitReason, now: Moment) -> Ruling<'_> {
         let group = match &self.shared.group {
             Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
-                let now = clock::now();
                 intensity.lock().allow(now, budget.max(), budget.window()).is_some()
             }
             Some(_) | None => true,
@@ -365,7 +364,7 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     }
 
     fn refused(&self) {
-        self.shared.tally.refused();
+        self.shared.tally.refused(self.hash);
     }
 
     fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason) {
@@ -379,7 +378,7 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
     }
 
     fn observe(&self, incarnation: Incarnation, what: What) {
-        self.shared.tally.count(&what);
+        self.shared.tally.count(self.hash, &what);
         // The key's own code: a panic in it costs the event, and not the process.
         if contained(|| self.tell(incarnation, what)).is_err() {
             tracing::error!(scope = self.shared.name, %incarnation, "the code of a key panicked");

@@ -295,7 +295,7 @@ impl<P: Process> Owner for Supervised<P> {
         Args::Kept(&self.0.args)
     }
 
-    fn ruling(&self, reason: &ExitReason) -> Ruling<'_> {
+    fn ruling(&self, reason: &ExitReason, _: Moment) -> Ruling<'_> {
         let parent = self.0.parent.upgrade();
         parent.map_or(Ruling::Free, |parent| parent.ruling(&*self.0, reason))
     }

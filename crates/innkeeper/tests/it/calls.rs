@@ -394,8 +394,8 @@ async fn a_full_mailbox_refuses_and_hands_back_and_a_crash_makes_no_room() {
     assert_eq!(rooms.counters().mailbox_full, 3);
 }
 
-/// P9, P11: casts that the runner has taken all at once and not begun still wait: they count against
-/// the bound, come before what is sent later, and none is lost in silence.
+/// P9, P11: casts that the runner has taken all at once and not begun still wait: they count
+/// against the bound, come before what is sent later, and none is lost in silence.
 #[tokio::test(start_paused = true)]
 async fn casts_that_were_taken_and_not_begun_still_wait() {
     for stopped in [false, true] {
