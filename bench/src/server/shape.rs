@@ -6,7 +6,7 @@ use std::time::Duration;
 const TEXT_BYTES: usize = 64;
 
 /// In the room with the slow reader more is said, so that what it does not read piles up.
-const LOUD_EVERY: Duration = Duration::from_millis(10);
+const LOUD_EVERY: Duration = Duration::from_millis(4);
 /// See [`LOUD_EVERY`].
 const LOUD_BYTES: usize = 4000;
 /// See [`LOUD_EVERY`].
@@ -101,7 +101,7 @@ mod tests {
     fn a_slow_reader_is_in_a_room_of_its_own_in_which_more_is_said() {
         let shape = Shape { rooms: 1, members: 2, slow: true, seconds: 3 };
         let talks: Vec<_> = shape.talks().collect();
-        assert_eq!((talks.len(), talks[1].slow, talks[1].messages), (2, true, 300));
-        assert!(talks[1].due(300) < Duration::from_secs(3));
+        assert_eq!((talks.len(), talks[1].slow, talks[1].messages), (2, true, 750));
+        assert!(talks[1].due(750) < Duration::from_secs(3));
     }
 }

@@ -41,5 +41,5 @@ async fn a_member_that_does_not_read_is_dropped_and_the_others_hear_all() {
     let heard = crowd(shape).await;
     assert!(heard.is_whole(), "{heard:?}");
     assert_eq!((heard.members, heard.dropped), (16, 1));
-    assert_eq!(heard.delivered, 2 * 3 * 10 + 9 * 1000);
+    assert_eq!(heard.delivered, 2 * 3 * 10 + 9 * 2500);
 }
