@@ -30,14 +30,27 @@ pub(crate) fn keys(prefix: &str, n: usize) -> Vec<String> {
     (0..n).map(|i| format!("{prefix}:{i:08}")).collect()
 }
 
-/// The same keys in a fixed random order: Fisher and Yates with a linear congruence.
+/// The same keys in a fixed random order, as Fisher and Yates shuffle.
 pub(crate) fn shuffled(keys: &[String]) -> Vec<String> {
-    let mut keys = keys.to_vec();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let (mut keys, mut dice) = (keys.to_vec(), Dice::new());
     for i in (1..keys.len()).rev() {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        keys.swap(i, (state >> 33) as usize % (i + 1));
+        keys.swap(i, dice.roll(i + 1));
     }
     keys
+}
+
+/// Numbers at random, the same ones each time: a linear congruence.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new() -> Dice {
+        Dice(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A number below `sides`.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
 }

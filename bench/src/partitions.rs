@@ -9,7 +9,7 @@ use innkeeper::{ChildSpec, DynamicSupervisor, Restart, Supervisor};
 
 use crate::lanes;
 use crate::measure::{figure, size};
-use crate::room::{Counter, Extra};
+use innkeeper_bench::room::{Counter, Extra};
 
 /// Supervisors in the partitioned runs: more than there are cores on most machines.
 const PARTITIONS: usize = 8;

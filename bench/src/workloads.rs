@@ -10,7 +10,7 @@ use tokio::sync::{Barrier, mpsc};
 use crate::lanes;
 use crate::measure::{figure, keys, percentile, resident, shuffled, size};
 use crate::partitions;
-use crate::room::{Extra, Rooms, STARTS, Say, add, add_in_time, cast};
+use innkeeper_bench::room::{Extra, Rooms, STARTS, Say, add, add_in_time, cast};
 
 /// Runs a workload; `false` if there is none of that name.
 pub(crate) async fn run(rooms: &Rooms, workload: &str, variant: &str) -> bool {

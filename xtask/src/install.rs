@@ -1,5 +1,5 @@
 //! Installs what the tests talk to: a browser, Node with the real client, etcd, a compiler for the
-//! fuzzer.
+//! fuzzer, a counter of instructions.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::step::Steps;
 
 /// Debian's packages, and the program by which each is known to be there.
-const PACKAGES: [(&str, &str, &str); 7] = [
+const PACKAGES: [(&str, &str, &str); 8] = [
     ("chromium", "chromium", "the tests in a browser"),
     ("tmux", "tmux", "the tests in a terminal"),
     ("node", "nodejs", "the tests with the phoenix client"),
@@ -15,6 +15,7 @@ const PACKAGES: [(&str, &str, &str); 7] = [
     ("g++", "g++", "the fuzz targets"),
     ("etcd", "etcd-server", "the tests on etcd"),
     ("protoc", "protobuf-compiler", "the crate innkeeper-etcd"),
+    ("valgrind", "valgrind", "the instruction counts"),
 ];
 
 /// Installs what is missing, where that is possible; else says what will not run.

@@ -14,6 +14,8 @@ cargo xtask test        install what is missing, then run every test of the work
 cargo xtask quick       format, lints and the tests that need nothing but Rust
 cargo xtask schedules   the real code under seeded thread schedules
 cargo xtask fuzz [SECS] each parser, fed with made-up input (default: 10 s each)
+cargo xtask counts      instructions and allocations of each operation, against bench/baseline.txt
+cargo xtask counts --renew  writes them there
 cargo xtask explore     every state of the ownership of shards, to the end of each space (hours)
 cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
 cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         ["schedules"] => schedules(&mut steps),
         ["fuzz"] => fuzz(&mut steps, "10"),
         ["fuzz", secs] => fuzz(&mut steps, secs),
+        ["counts"] => counts(&mut steps, "check"),
+        ["counts", "--renew"] => counts(&mut steps, "renew"),
         ["explore"] => explore(&mut steps),
         ["simulate"] => simulate(&mut steps, "100000"),
         ["simulate", seeds] => simulate(&mut steps, seeds),
@@ -48,6 +52,7 @@ fn test(steps: &mut Steps) {
     quick(steps);
     schedules(steps);
     fuzz(steps, "10");
+    counts(steps, "check");
     release(steps);
 }
 
@@ -93,7 +98,7 @@ fn fuzz(steps: &mut Steps, secs: &str) {
                  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
     // Named, so that build scripts and macros, which run here too, are not instrumented.
     let host = step::host();
-    for target in ["frame", "kv_command", "kv_line", "room_key", "config_file"] {
+    for target in ["cluster_frame", "frame", "kv_command", "kv_line", "room_key", "config_file"] {
         let limit = format!("-max_total_time={secs}");
         let args = ["run", "--release", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bin"];
         let mut fuzz = cargo(args);
@@ -109,6 +114,16 @@ fn fuzz(steps: &mut Steps, secs: &str) {
         fuzz.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", "target/fuzz");
         steps.run(&format!("fuzz {target}"), fuzz);
     }
+}
+
+/// What an operation takes, in numbers that do not depend on the hour: compared or written anew.
+fn counts(steps: &mut Steps, what: &str) {
+    // What innkeeper-counts says when all is well that it could count, and it could not count all.
+    const NOT_COMPARED: i32 = 3;
+    let mut counts = cargo(["run", "--release", "--quiet", "--package", "innkeeper-bench"]);
+    counts.args(["--bin", "innkeeper-counts", "--", what, "bench/baseline.txt"]);
+    let skip = "the instruction counts; what they lack is said above";
+    steps.run_unless("instructions and allocations", counts, NOT_COMPARED, skip);
 }
 
 /// What is about speed and size, with the program as people run it.

@@ -18,16 +18,33 @@ impl Steps {
 
     /// Runs one step. The next ones run whether it fails or not, so that one run shows all that is
     /// wrong.
-    #[allow(clippy::disallowed_methods)]
-    pub(crate) fn run(&mut self, name: &str, mut command: Command) {
-        eprintln!("=== {name}");
-        let began = Instant::now();
-        let ok = command.status().is_ok_and(|status| status.success());
-        let word = if ok { "ok" } else { "FAILED" };
-        eprintln!("=== {name}: {word} in {:.0?}", began.elapsed());
-        if !ok {
+    pub(crate) fn run(&mut self, name: &str, command: Command) {
+        if self.code_of(name, command, None) != Some(0) {
             self.failed.push(name.to_owned());
         }
+    }
+
+    /// Runs a step that ends with the code `unable` where a part of it could not run: `what`.
+    pub(crate) fn run_unless(&mut self, name: &str, command: Command, unable: i32, what: &str) {
+        match self.code_of(name, command, Some(unable)) {
+            Some(0) => {}
+            Some(code) if code == unable => self.skip(what),
+            _ => self.failed.push(name.to_owned()),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn code_of(&self, name: &str, mut command: Command, unable: Option<i32>) -> Option<i32> {
+        eprintln!("=== {name}");
+        let began = Instant::now();
+        let code = command.status().ok().and_then(|status| status.code());
+        let word = match code {
+            Some(0) => "ok",
+            code if code.is_some() && code == unable => "not all of it could run,",
+            _ => "FAILED",
+        };
+        eprintln!("=== {name}: {word} in {:.0?}", began.elapsed());
+        code
     }
 
     /// Notes that something could not run.

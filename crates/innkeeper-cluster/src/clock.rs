@@ -1,5 +1,9 @@
 //! The port to the node's own clocks. Wall clocks are used nowhere, and other nodes' neither.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::ownership::timing::Now;
 
 /// Reads the clocks that sessions are timed with.
@@ -28,6 +32,18 @@ fn read(clock: rustix::time::ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// The runtime's time in a while.
+pub(crate) fn after(wait: Duration) -> Instant {
+    #[allow(clippy::disallowed_methods)] // This is the one place that reads it.
+    let now = Instant::now();
+    now + wait
+}
+
+/// How long it is until then; nothing if it is over.
+pub(crate) fn until(then: Instant) -> Duration {
+    then.saturating_duration_since(after(Duration::ZERO))
 }
 
 #[cfg(test)]

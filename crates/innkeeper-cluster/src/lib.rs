@@ -2,7 +2,8 @@
 //!
 //! The key space is cut into shards, and each shard is owned by one [`Node`] at a time. Who owns
 //! what is written in a [`Coordinator`](coordinator::Coordinator); whether this node may act on it
-//! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show.
+//! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show. Nodes
+//! talk over [`links`], on a [`Net`](net::Net), each frame under the same fence.
 
 pub mod clock;
 mod codec;
@@ -10,8 +11,11 @@ pub mod coordinator;
 mod driver;
 #[cfg(test)]
 mod exploration;
+pub mod frame;
 mod join;
 pub mod limits;
+pub mod links;
+pub mod net;
 mod node;
 pub mod ownership;
 

@@ -25,3 +25,59 @@ pub const REPORTS_MAX: usize = 1_024;
 
 /// How many orders may wait for whoever carries them out, before they wait at the driver.
 pub const ORDERS_MAX: usize = 1_024;
+
+/// How many bytes one frame between nodes may have. What is longer has to be sent in parts.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// How many bytes the first frame of a connection may have, from somebody who is not known yet.
+pub const HELLO_BYTES_MAX: usize = 4_096;
+
+/// How many lanes what waits for a link is kept in: a sender has one, and each gets its turn.
+pub const LANES: usize = 16;
+
+/// How many bytes may wait in one lane of a link.
+pub const LANE_BYTES_MAX: usize = 2 << 20;
+
+/// How many frames may wait in one lane of a link.
+pub const LANE_FRAMES_MAX: usize = 16_384;
+
+/// How many bytes of one lane go before the next has its turn.
+pub const TURN_BYTES: usize = 16 << 10;
+
+/// How many bytes are put together for one write to a link.
+pub const WRITE_BYTES: usize = 64 << 10;
+
+/// How many bytes are asked for in one read from a link.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// How many requests of one node may be under way here.
+pub const REQUESTS_MAX: usize = 16_384;
+
+/// How many subscriptions one node may have here.
+pub const SUBSCRIPTIONS_MAX: usize = 65_536;
+
+/// How many events of a subscription may wait for whoever subscribed.
+pub const EVENTS_MAX: usize = 1_024;
+
+/// How many connections may be about to be made by others.
+pub const ARRIVALS_MAX: usize = 256;
+
+/// How many nodes may be newly called while their links are not begun.
+pub const PEERS_MAX: usize = 1_024;
+
+/// How long it may take to connect to a node and to learn who it is, or that of somebody who
+/// connects.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a node that could not be reached is left alone at first. Each time it is twice as long,
+/// less up to half of it, by chance.
+pub const BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long at most.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// How long a link is kept that nobody uses.
+pub const IDLE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an output is held before it is asked again whether it may leave.
+pub const HOLD_WAIT: Duration = Duration::from_millis(10);

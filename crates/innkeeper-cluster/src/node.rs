@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     timing: Timing,
     shards: Shard,
+    /// How often a session has come or gone.
+    membership: watch::Sender<u64>,
 }
 
 /// What a node is told to do about its shards, in order.
@@ -126,6 +128,7 @@ impl Node {
             clock,
             timing: joined.timing,
             shards: settings.shards,
+            membership: watch::channel(0).0,
         });
         let (reports, reported) = mpsc::channel(limits::REPORTS_MAX);
         let (orders, commands) = mpsc::channel(limits::ORDERS_MAX);
@@ -182,6 +185,16 @@ impl Node {
     /// The sessions that are known here, this one among them. They may have changed.
     pub fn members(&self) -> Vec<(Session, Member)> {
         self.shared.machine.lock().members()
+    }
+
+    /// What the node of a session says of itself. `None`: the session is not known here, or over.
+    pub fn member(&self, session: Session) -> Option<Member> {
+        self.shared.machine.lock().member(session).cloned()
+    }
+
+    /// Changes whenever a session has come or gone.
+    pub fn membership(&self) -> watch::Receiver<u64> {
+        self.shared.membership.subscribe()
     }
 
     /// This node's session.
@@ -241,7 +254,14 @@ impl Shared {
         let mut machine = self.machine.lock();
         // Read under the lock, so that no two events go back in time.
         let now = self.clock.now();
-        machine.apply(event, now)
+        let before = machine.sessions();
+        let commands = machine.apply(event, now);
+        let has_changed = machine.sessions() != before;
+        drop(machine);
+        if has_changed {
+            self.membership.send_modify(|count| *count += 1);
+        }
+        commands
     }
 
     pub(crate) fn over(&self) -> Option<Over> {

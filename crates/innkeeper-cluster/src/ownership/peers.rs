@@ -85,6 +85,18 @@ impl Ownership {
             .collect()
     }
 
+    /// The sessions alone, in order.
+    pub fn sessions(&self) -> Vec<Session> {
+        let known = self.peers.known.iter();
+        known.map(|(node, peer)| Session { node: *node, created: peer.created }).collect()
+    }
+
+    /// What the node of a session says of itself, if the session is known and not over.
+    pub fn member(&self, session: Session) -> Option<&Member> {
+        let peer = self.peers.known.get(&session.node)?;
+        (peer.created == session.created).then_some(&peer.member)
+    }
+
     /// Learns of one record.
     pub(crate) fn seen(&mut self, record: Record, now: Now, commands: &mut Vec<Command>) {
         match (record.key, &record.value) {

@@ -93,10 +93,7 @@ impl<K: Key + Ord, P: Process> Keyed<K, P> {
             for cell in self.scope.table.rows(shard) {
                 let key = &cell.owner.key;
                 if after.is_none_or(|after| after < key) && wanted(key) {
-                    page.push(ByKey(cell));
-                    if page.len() > limit {
-                        page.pop();
-                    }
+                    keep_first(&mut page, ByKey(cell), limit);
                 }
             }
             yield_now().await;
@@ -105,5 +102,34 @@ impl<K: Key + Ord, P: Process> Keyed<K, P> {
         let rows =
             cells.map(|cell| Row { key: cell.owner.key.clone(), info: self.scope.describe(&cell) });
         rows.filter(|row| row.info.state.is_some()).collect()
+    }
+}
+
+/// Keeps the first `limit` of what is put into a page. Nearly all that a scan brings comes after
+/// those, and is compared with the last of them and no other.
+fn keep_first<T: Ord>(page: &mut BinaryHeap<T>, new: T, limit: usize) {
+    if page.len() < limit {
+        page.push(new);
+    } else if let Some(mut last) = page.peek_mut()
+        && new < *last
+    {
+        *last = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_keeps_the_first_in_whatever_order_they_come() {
+        for limit in [0, 1, 3, 10] {
+            let mut page = BinaryHeap::new();
+            for new in [5, 2, 9, 1, 7, 3, 8] {
+                keep_first(&mut page, new, limit);
+            }
+            let first = [1, 2, 3, 5, 7, 8, 9];
+            assert_eq!(page.into_sorted_vec(), first[..limit.min(first.len())]);
+        }
     }
 }

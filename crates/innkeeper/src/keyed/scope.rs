@@ -260,22 +260,40 @@ impl<K: Key, P: Process> Scope<K, P> {
                 end.wait().await;
             }
         };
-        self.unless_stuck(began, ended).await;
+        let left = || ends.iter().filter(|end| !end.initialized()).count();
+        self.unless_stuck(began, ended, left).await;
         told
     }
 
     /// Waits for processes that were told to end at `told`. What has not ended a while after it was
-    /// killed is stuck, and is not waited for.
-    pub(crate) async fn unless_stuck(&self, told: Moment, ended: impl Future<Output = ()>) {
+    /// killed is stuck, and is not waited for; but of very many the last ones may not have come to
+    /// their turn by then, so it is only over if none ends meanwhile of those that are `left`.
+    pub(crate) async fn unless_stuck(
+        &self,
+        told: Moment,
+        ended: impl Future<Output = ()>,
+        left: impl Fn() -> usize,
+    ) {
         let limit = match self.shared.spec.shutdown {
             Shutdown::BrutalKill => Duration::ZERO,
             Shutdown::Timeout(time) => time,
             Shutdown::Infinity => return ended.await,
         };
+        let stuck = async {
+            clock::alarm(told.after(limit)).await;
+            loop {
+                let before = left();
+                // From now, for to tell them all may have taken longer than each may take to end.
+                clock::alarm(clock::now().after(limits::STUCK_AFTER)).await;
+                if left() == before {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             biased;
             () = ended => {}
-            () = clock::alarm(told.after(limit).after(limits::STUCK_AFTER)) => {}
+            () = stuck => {}
         }
     }
 

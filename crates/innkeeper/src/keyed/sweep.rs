@@ -79,7 +79,8 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
             }
             yield_now().await;
         }
-        self.scope.unless_stuck(told, self.scope.table.empty()).await;
+        let table = &self.scope.table;
+        self.scope.unless_stuck(told, table.empty(), || table.len()).await;
     }
 }
 

@@ -1,8 +1,8 @@
 //! The end of a whole tree: order, limits, who was killed, who is stuck (P13).
 
 use innkeeper::{
-    ChildSpec, DynamicSupervisor, ExitReason, GetError, RestartBudget, Shutdown, ShutdownReport,
-    StartChildError, Supervisor, limits,
+    ChildSpec, DynamicSupervisor, ExitReason, GetError, Keyed, RestartBudget, Shutdown,
+    ShutdownReport, StartChildError, Supervisor, limits,
 };
 use tokio::time::Instant;
 
@@ -211,6 +211,40 @@ async fn code_that_never_yields_outlives_its_supervisor_and_is_named_as_stuck() 
     gate.open();
     eventually(|| rooms.count() == 0).await;
     assert_eq!(house.census.alive(), 0);
+}
+
+/// P13: of very many the last ones come to their turn late, and are not stuck for that. Here fewer,
+/// that keep the only thread busy for longer than one of them may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn processes_that_end_one_after_the_other_are_waited_for_however_many_there_are() {
+    /// Keys that are told to end at the same time, as all have one hash.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Alike(u32);
+    impl std::hash::Hash for Alike {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+    struct Busy;
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            std::thread::sleep(millis(2));
+        }
+    }
+    const ALL: u32 = 1000;
+    let root = Supervisor::new().start().await.unwrap();
+    let spec = spec().shutdown(Shutdown::BrutalKill);
+    let scope = Keyed::<Alike, Script>::with_args(spec, |_| plan(&Log::new()));
+    let scope = scope.start(&root).await.unwrap();
+    let start_all = async || {
+        for key in 0..ALL {
+            let keep = act(|script, _| Box::pin(async move { script.kept.push(Box::new(Busy)) }));
+            scope.via(&Alike(key)).call(keep).await.unwrap();
+        }
+    };
+    start_all().await;
+    assert_eq!((scope.stop_all().await, scope.count()), (ALL as usize, 0));
+    start_all().await;
+    let report = root.shutdown(secs(60)).await;
+    assert_eq!((report.stuck.count, scope.count()), (0, 0), "{report:?}");
 }
 
 /// P13, P11: the names are bounded, the counts are not.

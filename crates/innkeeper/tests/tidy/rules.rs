@@ -31,7 +31,7 @@ const CHORES: [&str; 4] = ["xtask", "innkeeper-bench", "innkeeper-sim", "innkeep
 /// Where tasks are made, by package: each has a parent that awaits it.
 const SPAWNERS: [(&str, &[&str]); 5] = [
     ("innkeeper", &["context.rs", "dispatch.rs", "runner.rs", "seam.rs"]),
-    ("innkeeper-cluster", &["driver.rs"]),
+    ("innkeeper-cluster", &["driver.rs", "links.rs"]),
     ("innkeeper-etcd", &[]),
     ("innkeeper-server", &["accept.rs"]),
     ("innkeeper-cli", &["load.rs", "race.rs"]),

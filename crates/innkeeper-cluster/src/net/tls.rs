@@ -1,0 +1,135 @@
+//! Who may be part of a cluster: certificates that an authority of its own has signed, each for the
+//! name of one node.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_rustls::rustls;
+
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::Proof;
+
+/// What a node proves its name with, and what it believes others by.
+#[derive(Clone)]
+pub struct Tls {
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
+}
+
+/// Why a node cannot prove its name.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A text that should be PEM is not.
+    Unreadable {
+        /// Of what: `certificate`, `key` or `authority`.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The certificate, its key and the authority do not fit together.
+    Unusable {
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::Unreadable { what, why } => write!(f, "{what}: expected PEM: {why}"),
+            TlsError::Unusable { why } => write!(f, "certificate, key and authority: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+impl Tls {
+    /// From PEM: the certificate of the node with those between it and the authority, its key, and
+    /// the authority of the cluster. The certificate has the node's name as a subject alternative
+    /// name, and serves both for servers and for clients.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn from_pem(certificate: &str, key: &str, authority: &str) -> Result<Tls, TlsError> {
+        let chain = certificates("certificate", certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|error| unreadable("key", &error))?;
+        let mut roots = RootCertStore::empty();
+        for root in certificates("authority", authority)? {
+            roots.add(root).map_err(|error| unreadable("authority", &error))?;
+        }
+        let roots = Arc::new(roots);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = &[&rustls::version::TLS13];
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| unusable(&error))?;
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(|error| unusable(&error))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(|error| unusable(&error))?;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| unusable(&error))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| unusable(&error))?;
+        // Each connection proves both names anew.
+        client.resumption = rustls::client::Resumption::disabled();
+        Ok(Tls { server: Arc::new(server), client: Arc::new(client) })
+    }
+}
+
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(unreadable(what, &"no certificate in it")),
+        Ok(all) => Ok(all),
+        Err(error) => Err(unreadable(what, &error)),
+    }
+}
+
+fn unreadable(what: &'static str, why: &dyn fmt::Display) -> TlsError {
+    TlsError::Unreadable { what, why: why.to_string() }
+}
+
+fn unusable(why: &dyn fmt::Display) -> TlsError {
+    TlsError::Unusable { why: why.to_string() }
+}
+
+/// What the other side of a connection has proven: that it has the key of this certificate, which
+/// the authority has signed.
+pub(super) struct Certified(Option<CertificateDer<'static>>);
+
+impl Certified {
+    pub(super) fn new(chain: Option<&[CertificateDer<'static>]>) -> Certified {
+        Certified(chain.and_then(<[_]>::first).cloned())
+    }
+}
+
+impl Proof for Certified {
+    fn is_named(&self, name: &str) -> bool {
+        let Some(certificate) = &self.0 else { return false };
+        let (Ok(name), Ok(certificate)) =
+            (ServerName::try_from(name), ParsedCertificate::try_from(certificate))
+        else {
+            return false;
+        };
+        verify_server_name(&certificate, &name).is_ok()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
