@@ -1,6 +1,7 @@
 //! What innkeeper costs: `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure,
 //! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other,
-//! each in a process of its own.
+//! each in a process of its own. `innkeeper-bench server` is apart from them: whole servers, ours
+//! and others (`--help` tells more).
 //!
 //! `growth [--max ROOMS]` prints how cost grows with the number of rooms, and `plots FOLDER` draws
 //! that from `FOLDER/growth.txt`.
@@ -17,6 +18,7 @@ mod lanes;
 mod measure;
 mod partitions;
 mod plots;
+mod server;
 mod workloads;
 
 use std::path::Path;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         [] => Ok(all()),
         ["growth", ref args @ ..] => growth::sizes(args).map(|sizes| growth::each(&sizes)),
         ["growth-of", size] => Ok(measured(growth::run(size))),
+        ["server", ..] => Ok(server::run(&args[1..])),
         ["plots", folder] => plots::draw(Path::new(folder)),
         [workload, ref variant @ ..] => Ok(measured(one(workload, variant.concat()))),
     };

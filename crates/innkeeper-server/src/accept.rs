@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -34,11 +35,8 @@ pub(crate) async fn each<F>(
                     room.add_permits(1);
                     continue;
                 };
-                let connection = connection(stream, peer);
-                connections.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                // An `async` block that awaits what it captures would have room for it twice.
+                connections.spawn(connection(stream, peer).map(|()| drop(place)));
             }
         }
     }

@@ -35,8 +35,6 @@ pub(crate) struct App {
     pub(crate) intake: Intake,
     /// Cancelled once nothing more will be said: connections are to end.
     pub(crate) closing: CancellationToken,
-    /// The sockets, which outlive the HTTP connections they came by.
-    pub(crate) sockets: TaskTracker,
     pub(crate) tally: Tally,
     pub(crate) census: Census,
     pub(crate) started: Instant,
@@ -134,7 +132,6 @@ impl App {
             clients: Clients::new(config.starts_per_client),
             intake: Intake::new(),
             closing: CancellationToken::new(),
-            sockets: TaskTracker::new(),
             tally: Tally::default(),
             census: Census::default(),
             started: clock::now(),

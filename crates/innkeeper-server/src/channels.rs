@@ -5,3 +5,4 @@ pub(crate) mod outbox;
 pub(crate) mod presence;
 pub(crate) mod session;
 pub(crate) mod socket;
+pub(crate) mod wire;

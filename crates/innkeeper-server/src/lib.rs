@@ -125,8 +125,7 @@ async fn drain(app: &App, serving: impl Future) -> Drained {
         // What was answered has been told to every member by now; each socket writes the last of it
         // before its close frame.
         app.closing.cancel();
-        app.sockets.close();
-        let closed = timeout(left(), async { tokio::join!(serving, app.sockets.wait()) }).await;
+        let closed = timeout(left(), serving).await;
         finish.is_err() || closed.is_err()
     };
     let connections_cut = connections.await;

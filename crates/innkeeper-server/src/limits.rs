@@ -14,6 +14,10 @@ pub const OUTBOX_FRAMES: usize = 512;
 /// Bytes that may wait for one socket, likewise.
 pub const OUTBOX_BYTES: usize = 1 << 20;
 
+/// Members that a room writes to itself, one after the other. The sockets of the others do it, on
+/// all threads: a room of many is not to keep a thread for itself.
+pub const WRITTEN_BY_ROOM: usize = 1000;
+
 /// Rooms that one socket may be in.
 pub const TOPICS_PER_SOCKET: usize = 256;
 
@@ -115,8 +119,8 @@ pub const LINGER_BYTES: u64 = 64 << 20;
 /// How long a request to stop a room waits for its end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The read and the write buffer of a socket, in bytes.
-pub const SOCKET_BUFFER: usize = 4096;
+/// What is read of a socket at once, in bytes. Kept for as long as it is open.
+pub const SOCKET_BUFFER: usize = 1024;
 
 /// What rooms get to end in, even if the connections have used up the drain timeout.
 pub const LAST_MOMENT: Duration = Duration::from_millis(500);

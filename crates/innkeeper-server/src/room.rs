@@ -4,14 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use innkeeper::{Context, ExitReason, StartError, process};
 use innkeeper_api::{Code, Line, RoomKey};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::channels::frame::{self, Empty, Reply};
-use crate::channels::outbox::{Outbox, Refused};
+use crate::channels::outbox::{By, Outbox, Refused};
 use crate::channels::presence::{Diff, Meta, Users};
 use crate::clock;
 use crate::limits;
@@ -233,11 +233,12 @@ impl Room {
         self.seq
     }
 
-    /// Passes a frame to everybody; drops those who are too slow for it.
-    fn pass_on(&mut self, frame: &Utf8Bytes, ctx: &mut Context<Self>) {
+    /// Passes a frame to everybody, the same bytes; drops those who are too slow for it.
+    fn pass_on(&mut self, frame: &Bytes, ctx: &mut Context<Self>) {
         let mut slow = Vec::new();
-        for (id, member) in &self.members.all {
-            match member.outbox.push(frame.clone()) {
+        for (n, (id, member)) in self.members.all.iter().enumerate() {
+            let by = if n < limits::WRITTEN_BY_ROOM { By::Caller } else { By::Task };
+            match member.outbox.push(frame.clone(), by) {
                 Ok(()) => {}
                 Err(Refused::Closed) => slow.push(*id),
                 Err(Refused::Full) => {

@@ -20,8 +20,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{client_async, connect_async};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -152,6 +152,18 @@ async fn one_address_has_so_many_connections() {
 }
 
 #[tokio::test]
+async fn a_socket_counts_as_a_connection_for_as_long_as_it_is_open() {
+    let server = Server::with(|config| config.connections_per_client = 1).await;
+    let url = format!("ws://{}/socket/websocket?user=ann", server.http);
+    let (mut socket, _) = connect_async(&url).await.unwrap();
+    assert!(connect_async(&url).await.is_err(), "a second one came in");
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    // The end of the one before may not have been seen yet.
+    while connect_async(&url).await.is_err() {}
+}
+
+#[tokio::test]
 async fn headers_and_bodies_have_their_bounds() {
     let server = Server::start().await;
     let connect = || TcpStream::connect(("127.0.0.1", server.http.port()));
@@ -204,7 +216,8 @@ async fn over_tls_it_is_the_same_server_and_nothing_is_said_in_the_clear() {
     let client = client.with_root_certificates(roots).with_no_client_auth();
     let stream = TcpStream::connect(("127.0.0.1", server.http.port())).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    let mut stream = connector.connect(name.clone(), stream).await.unwrap();
     let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();
@@ -214,4 +227,22 @@ async fn over_tls_it_is_the_same_server_and_nothing_is_said_in_the_clear() {
 
     let mut clear = TcpStream::connect(("127.0.0.1", server.http.port())).await.unwrap();
     assert!(!raw(&mut clear, request).await.contains("HTTP"));
+
+    // A socket too, with answers longer than one record.
+    let stream = TcpStream::connect(("127.0.0.1", server.http.port())).await.unwrap();
+    let stream = connector.connect(name, stream).await.unwrap();
+    let url = "ws://localhost/socket/websocket?user=ann";
+    let (mut socket, _) = client_async(url, stream).await.unwrap();
+    let join = json!(["1", "1", "room:a", "phx_join", {}]).to_string();
+    socket.send(Message::text(join)).await.unwrap();
+    for n in 0..100 {
+        let text = "x".repeat(4000);
+        let say = json!(["1", n.to_string(), "room:a", "say", { "text": text }]).to_string();
+        socket.send(Message::text(say)).await.unwrap();
+    }
+    let mut said = 0;
+    while said < 100 {
+        let text = timeout(server::SOON, socket.next()).await.unwrap().unwrap().unwrap();
+        said += usize::from(text.to_text().unwrap().contains(r#""said""#));
+    }
 }

@@ -1,8 +1,9 @@
-//! The frames of Phoenix Channels V2: `[join_ref, ref, topic, event, payload]` as JSON text.
+//! The frames of Phoenix Channels V2: `[join_ref, ref, topic, event, payload]` as JSON text, in a
+//! frame of WebSocket.
 
 use std::borrow::Cow;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -53,17 +54,40 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Writes a frame.
+/// The longest header of a frame of WebSocket that goes to a client.
+const HEADER_MAX: usize = 10;
+
+/// The first byte of a frame that is a whole text.
+const WHOLE_TEXT: u8 = 0x81;
+
+/// Writes a frame, with the header that WebSocket has before it: the bytes are those that are sent,
+/// however many they are sent to.
 pub(crate) fn encode(
     join_ref: Option<&str>,
     reference: Option<&str>,
     topic: &str,
     event: &str,
     payload: &impl Serialize,
-) -> Utf8Bytes {
-    let frame = (join_ref, reference, topic, event, payload);
+) -> Bytes {
+    let mut bytes = vec![0; HEADER_MAX];
     // Strings, numbers and maps with text keys can always be written as JSON.
-    serde_json::to_string(&frame).unwrap_or_default().into()
+    let _ = serde_json::to_writer(&mut bytes, &(join_ref, reference, topic, event, payload));
+    let begin = put_header(&mut bytes);
+    Bytes::from(bytes).slice(begin..)
+}
+
+/// Puts the header right before the text (RFC 6455, 5.2); where it begins.
+fn put_header(bytes: &mut [u8]) -> usize {
+    let length = bytes.len() - HEADER_MAX;
+    let (short, long) = match length {
+        0..=125 => (length as u8, &[][..]),
+        126..=0xffff => (126, &(length as u16).to_be_bytes()[..]),
+        _ => (127, &(length as u64).to_be_bytes()[..]),
+    };
+    let begin = HEADER_MAX - 2 - long.len();
+    bytes[begin..begin + 2].copy_from_slice(&[WHOLE_TEXT, short]);
+    bytes[begin + 2..HEADER_MAX].copy_from_slice(long);
+    begin
 }
 
 /// The payload of a `phx_reply`.
@@ -89,9 +113,32 @@ pub(crate) struct Empty {}
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+    use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
     use super::*;
+
+    /// The text of a frame, as another library reads it.
+    fn text_of(frame: &Bytes) -> String {
+        let sent = Cursor::new(frame.to_vec());
+        let mut client = WebSocket::from_raw_socket(sent, Role::Client, None);
+        let Message::Text(text) = client.read().unwrap() else { panic!("no text") };
+        assert_eq!(client.get_ref().position(), frame.len() as u64);
+        text.as_str().to_owned()
+    }
+
+    #[test]
+    fn the_header_is_right_for_each_length() {
+        // With the quotes and brackets around it: 126, 127 and so on in all.
+        let around = text_of(&encode(None, None, "", "", &"")).len();
+        for length in [around, 125, 126, 127, 0xffff, 0x1_0000] {
+            let payload = "x".repeat(length - around);
+            assert_eq!(text_of(&encode(None, None, "", "", &payload)).len(), length);
+        }
+    }
 
     #[test]
     fn what_phoenix_js_sends_is_read() {
@@ -129,6 +176,7 @@ mod tests {
         #[test]
         fn what_is_written_can_be_read(join in ".*", topic in ".*", event in ".*", text in ".*") {
             let written = encode(Some(&join), None, &topic, &event, &text);
+            let written = text_of(&written);
             let read = Frame::parse(&written).unwrap();
             prop_assert_eq!(read.join_ref(), Some(join.as_str()));
             prop_assert_eq!((read.topic(), read.event()), (topic.as_str(), event.as_str()));

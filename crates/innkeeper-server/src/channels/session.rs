@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use innkeeper::{CallError, NotDelivered, ProcessRef};
 use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::app::App;
@@ -87,13 +87,19 @@ pub(crate) enum Verdict {
 }
 
 impl Session {
-    pub(crate) fn new(app: Arc<App>, user: Arc<str>, permit: Permit, peer: SocketAddr) -> Self {
+    pub(crate) fn new(
+        app: Arc<App>,
+        user: Arc<str>,
+        permit: Permit,
+        peer: SocketAddr,
+        outbox: Arc<Outbox>,
+    ) -> Self {
         Session {
             app,
             user,
             permit,
             peer,
-            outbox: Arc::new(Outbox::new()),
+            outbox,
             topics: HashMap::new(),
             pushes: FuturesUnordered::new(),
             waiting: 0,
@@ -311,13 +317,20 @@ impl Session {
     }
 
     /// The socket is gone: leaves every room.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
         self.outbox.close();
-        for topic in self.topics.into_values() {
+        for topic in std::mem::take(&mut self.topics).into_values() {
             if let Some(room) = topic.room {
                 tell_leave(&room, topic.id).await;
             }
         }
+    }
+}
+
+impl Drop for Session {
+    /// However it ends, rooms do not go on writing to a socket that nobody reads.
+    fn drop(&mut self) {
+        self.outbox.close();
     }
 }
 

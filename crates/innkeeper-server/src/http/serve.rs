@@ -8,16 +8,20 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Parts;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::accept;
 use crate::app::{App, Open};
+use crate::channels::socket;
+use crate::channels::wire::Wire;
+use crate::http::socket::{Door, LetIn};
 use crate::http::{Peer, router};
 use crate::limits;
+use crate::tls::Tls;
 
 /// Serves connections until the server closes; returns when the last one has ended.
 pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
@@ -28,25 +32,44 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
     .await;
 }
 
-/// What HTTP is spoken over.
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for T {}
-
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
-    let _open = Open::count(&app.tally.http_connections);
-    let Some(tls) = &app.config.tls else { return speak(stream, peer, router, &app).await };
+    match &app.config.tls {
+        None => speak(stream, peer, router, app).await,
+        // In a box, so that a connection without it does not have the size of one with it.
+        Some(tls) => Box::pin(secured(tls.clone(), stream, peer, router, app.clone())).await,
+    }
+}
+
+async fn secured(tls: Tls, stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
     match timeout(limits::HEADER_TIMEOUT, tls.acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, peer, router, &app).await,
+        Ok(Ok(stream)) => speak(stream, peer, router, app).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),
     }
 }
 
-async fn speak(stream: impl Wire, peer: SocketAddr, router: Router, app: &App) {
+/// Answers requests; if one of them is let in as a socket, serves that.
+async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>) {
+    let door = Door::default();
+    // In a box for as long as it lasts: most connections are sockets, most of the time.
+    Box::pin(answer(wire, peer, router, door.clone(), &app)).await;
+    let Some(LetIn { guest, on_upgrade }) = door.let_in() else { return };
+    drop(door);
+    let Ok(upgraded) = on_upgrade.await else { return };
+    // It is what was handed in above.
+    let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<W>>() else { return };
+    // Copied: the buffer of HTTP has 8 KiB, and would be there for as long as the socket is.
+    let head = read_buf.to_vec();
+    drop(read_buf);
+    socket::run(io.into_inner(), head, guest, app).await;
+}
+
+async fn answer<W: Wire>(wire: W, peer: SocketAddr, router: Router, door: Door, app: &App) {
+    let _open = Open::count(&app.tally.http_connections);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(door.clone());
         router.clone().call(request)
     });
     let serving = http1::Builder::new()
@@ -54,7 +77,7 @@ async fn speak(stream: impl Wire, peer: SocketAddr, router: Router, app: &App) {
         .header_read_timeout(limits::HEADER_TIMEOUT)
         .max_buf_size(limits::HEADER_BYTES)
         .max_headers(limits::HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     tokio::pin!(serving);
     let served = tokio::select! {
