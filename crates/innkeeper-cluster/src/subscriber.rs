@@ -203,6 +203,10 @@ impl<E: Serialize + Send + 'static> Sink<E> for There<E> {
         true
     }
 
+    fn is_over(&self) -> bool {
+        self.to.is_over()
+    }
+
     fn over(&self) -> Later<'_, ()> {
         Box::pin(self.to.over())
     }

@@ -42,6 +42,9 @@ pub trait Sink<E>: Send + Sync + 'static {
         false
     }
 
+    /// Whether it does not listen any more.
+    fn is_over(&self) -> bool;
+
     /// Waits until it does not listen any more.
     fn over(&self) -> Later<'_, ()>;
 }
@@ -208,6 +211,11 @@ impl<E: 'static> Subscriber<E> {
         self.sink.is_distant()
     }
 
+    /// Whether nobody listens any more.
+    pub fn is_over(&self) -> bool {
+        self.sink.is_over()
+    }
+
     /// Waits until nobody listens any more.
     ///
     /// # Cancel safety
@@ -255,6 +263,10 @@ impl<E: Send + 'static> Sink<E> for Queue<E> {
         let mut place = self.sender.lock();
         self.end.set(why);
         *place = None;
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.over.get().is_some()
     }
 
     fn over(&self) -> Later<'_, ()> {
