@@ -5,6 +5,8 @@
 
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/view.rs"]
+mod view;
 
 use std::time::Duration;
 

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use innkeeper::placement::{Later, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Inner;
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::placing::Placing;
+use super::seen::Seen;
 use super::tenure::Owning;
 use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
+use crate::ownership::record::Shard;
 use crate::remote::Remote;
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
@@ -109,18 +112,21 @@ impl Inner {
 
 impl<K, P> Hosting for Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
+            let asked = asked::read::<Asked<'_>>(&message.body);
+            let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
+            if let Some(Asked { ask: Ask::Look { of, look }, .. }) = asked {
+                return self.show(&of, look).await;
+            }
             let right = self.inner.right(message.shard);
             // Who knows a later epoch knows more than this node, which is to learn it first.
             let Some(right) = right.filter(|right| right.under.epoch >= message.epoch) else {
                 return Done::not(NotDelivered::Away(Away::NotOwner));
             };
-            let asked = asked::read::<Asked<'_>>(&message.body);
-            let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
             let (Some(Asked { ask, .. }), Some(key)) = (asked, asked::read::<K>(&message.key))
             else {
                 return Done::not(NotDelivered::Away(Away::Incompatible));
@@ -153,7 +159,7 @@ where
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     /// Asks the processes here, and writes down what they answer.
@@ -213,7 +219,19 @@ where
                 }
                 Done::under(under, &Answered::Taken)
             }
-            Ask::Watch { .. } => Done { under: None, body: None },
+            Ask::Info => match self.here().info(&tenure, key) {
+                Ok(info) => Done::under(under, &Answered::Info(info.map(Seen::of::<P>))),
+                Err(away) => Done::not(NotDelivered::Away(away)),
+            },
+            Ask::Watch { .. } | Ask::Look { .. } => Done { under: None, body: None },
+        }
+    }
+
+    /// The part that the processes here have in an answer about all.
+    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
+        match self.view().shown(of, look).await {
+            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            None => Done::not(NotDelivered::Away(Away::Incompatible)),
         }
     }
 
