@@ -6,7 +6,10 @@ mod feed;
 mod hosting;
 mod orders;
 mod placing;
+mod roster;
+mod seen;
 mod tenure;
+mod view;
 mod way;
 
 use std::any::Any;
@@ -38,6 +41,7 @@ use crate::ownership::record::{Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
+pub use roster::{NodeInfo, ShardInfo};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
