@@ -28,6 +28,7 @@
 pub mod link;
 pub mod peers;
 pub mod placement;
+pub mod proof;
 pub mod record;
 pub mod session;
 pub mod shards;
@@ -276,7 +277,7 @@ impl Ownership {
             }
             Event::Move { shard, to } => self.move_to(shard, to, &mut commands),
             Event::Drain => self.own.draining = true,
-            Event::Leave => self.own.leaving = true,
+            Event::Leave => self.own.leave_at(now),
             Event::Rewound => self.end(Over::Rewound, &mut commands),
             Event::Quiesced { shard, epoch } => self.quiesced(shard, epoch, &mut commands),
             Event::Accepted { shard, epoch } => self.accepted(shard, epoch, &mut commands),
@@ -334,7 +335,7 @@ impl Ownership {
         self.claim(now, commands);
         self.balance(now, commands);
         self.drain(commands);
-        self.leave(commands);
+        self.leave(now, commands);
     }
 
     fn answered(

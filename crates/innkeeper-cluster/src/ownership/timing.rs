@@ -54,6 +54,10 @@ pub struct Timing {
     pub patience: u64,
     /// How long membership has to be quiet before shards are moved for balance.
     pub quiet: u64,
+    /// For how long after its question a receiver takes what a process of the other node asks of
+    /// one of its own. So long a session stays of which it is known that nothing is begun under it
+    /// any more: of a node that leaves, and of a program that has ended.
+    pub effects: u64,
 }
 
 /// How far the rates of two nodes' clocks may be apart, in percent.
@@ -67,6 +71,10 @@ pub const SESSION_DEFAULT: Duration = Duration::from_secs(5);
 
 /// What etcd takes to find a new leader, with its default timers, when the old one is stuck.
 const FAIL_OVER: Duration = Duration::from_millis(2_500);
+
+/// [`Timing::effects`], of every session: a node that was killed and started again is to serve within a
+/// second.
+pub const EFFECTS: Duration = Duration::from_millis(500);
 
 const SLEPT_MAX: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -122,6 +130,7 @@ impl Timing {
             slept_max: SLEPT_MAX.as_nanos() as u64,
             patience: PATIENCE.as_nanos() as u64,
             quiet: QUIET.as_nanos() as u64,
+            effects: EFFECTS.as_nanos() as u64,
         }
     }
 
