@@ -5,14 +5,17 @@
 //! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show. Nodes
 //! talk over [`links`], on a [`Net`](net::Net), each frame under the same fence.
 
+mod burial;
 pub mod clock;
 mod cluster;
 mod codec;
+mod configuration;
 pub mod coordinator;
 mod driver;
 #[cfg(test)]
 mod exploration;
 pub mod frame;
+mod home;
 mod join;
 pub mod limits;
 pub mod links;
@@ -21,7 +24,10 @@ mod node;
 pub mod ownership;
 mod remote;
 
+pub use burial::bury;
 pub use cluster::{Cluster, Membership};
+pub use configuration::Configuration;
+pub use home::{Home, HomeError};
 pub use join::{JoinError, PROTOCOL, Settings};
 pub use node::{Node, Orders, Running};
 pub use remote::Remote;

@@ -235,6 +235,9 @@ pub struct Config {
     pub claims_max: usize,
     /// How many shards may be on the move at once.
     pub moves_max: usize,
+    /// The epoch above which this session claims: higher than any that was given before the
+    /// coordinator was put back to an older state.
+    pub floor: Epoch,
 }
 
 /// One node's view of who owns what, for the length of one session.

@@ -135,7 +135,7 @@ impl Tokens {
         self.plain(dead.len() as u64);
         for death in dead {
             self.session(death.session());
-            self.plain(death.wait(&self.timing, Now { raw: self.time, slept: 0 }));
+            self.plain(death.wait(self.timing.effects, Now { raw: self.time, slept: 0 }));
         }
         self.plain(flights.len() as u64);
         for flight in flights {

@@ -195,7 +195,8 @@ impl World {
 
     pub(super) fn come_up(&mut self, slot: usize) {
         let Slot::Joining(node, sent, Some(created)) = self.slots[slot] else { return };
-        let config = Config { timing: self.timing, shards: 1, claims_max: 1, moves_max: 1 };
+        let config =
+            Config { timing: self.timing, shards: 1, claims_max: 1, moves_max: 1, floor: 0 };
         let sent = Now { raw: sent, slept: 0 };
         let machine = Ownership::new(config, Session { node, created }, member(slot), sent);
         let node =
@@ -215,7 +216,7 @@ impl World {
     }
 
     pub(super) fn may_bury(&self, at: usize) -> bool {
-        self.dead[at].wait(&self.timing, self.now()) == 0
+        self.dead[at].wait(self.timing.effects, self.now()) == 0
     }
 
     pub(super) fn bury(&mut self, at: usize) {

@@ -1,11 +1,11 @@
 //! Decides when the session of a program that is known to have ended may be ended, and how.
 //!
 //! Such a program begins nothing any more. But what its processes asked of others' may still be on
-//! its way, and receivers take that for a while ([`Timing::effects`]): so long nobody may become
-//! its successor.
+//! its way, and receivers take that for a while
+//! ([`Timing::effects`](super::timing::Timing::effects)): so long nobody may become its successor.
 
 use super::record::{Compare, Key, Session, Txn, Write};
-use super::timing::{Now, Timing};
+use super::timing::Now;
 
 /// The end of the program that a session belonged to, known for sure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ impl Death {
     }
 
     /// For how long, in nanoseconds, something that it sent may still be taken.
-    pub fn wait(&self, timing: &Timing, now: Now) -> u64 {
-        timing.effects.saturating_sub(now.awake_since(self.since))
+    pub fn wait(&self, effects: u64, now: Now) -> u64 {
+        effects.saturating_sub(now.awake_since(self.since))
     }
 
     /// What ends the session: this very one, and no other start of a program.
@@ -39,5 +39,23 @@ impl Death {
             compares: vec![Compare::Created(key, created)],
             writes: vec![Write::Delete(key), Write::Delete(Key::Beat(node))],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::NodeId;
+    use super::*;
+
+    #[test]
+    fn the_dead_are_buried_when_nothing_of_theirs_is_taken_and_nobody_else_is() {
+        let session = Session { node: NodeId(1), created: 7 };
+        let at = |raw| Now { raw, slept: 0 };
+        let death = Death::new(session, at(100));
+        assert_eq!((death.wait(50, at(100)), death.wait(50, at(149))), (50, 1));
+        assert_eq!(death.wait(50, at(150)), 0);
+        // Sleep of the machine here is none of those who take.
+        assert_eq!(death.wait(50, Now { raw: 100, slept: 50 }), 50);
+        assert_eq!(death.burial().compares, [Compare::Created(Key::Node(NodeId(1)), 7)]);
     }
 }

@@ -98,7 +98,10 @@ pub(crate) const MISTAKES: [Mistake; 21] = [
     Mistake {
         name: "a claim keeps the epoch",
         space: "calm",
-        edits: &[shards("epoch: epoch + 1, owner: me };", "epoch: epoch.max(1), owner: me };")],
+        edits: &[shards(
+            "epoch: epoch.max(floor) + 1, owner",
+            "epoch: epoch.max(floor + 1), owner",
+        )],
     },
     Mistake {
         name: "a claim does not compare the record",
@@ -178,8 +181,8 @@ pub(crate) const MISTAKES: [Mistake; 21] = [
         space: "burial",
         edits: &[Edit {
             file: "ownership/proof.rs",
-            from: "timing.effects.saturating_sub(",
-            to: "0_u64.saturating_sub(timing.effects - timing.effects + ",
+            from: "effects.saturating_sub(",
+            to: "(effects - effects).saturating_sub(",
         }],
     },
     Mistake {
