@@ -27,6 +27,11 @@ impl Prefix {
         format!("{}cfg", self.0)
     }
 
+    /// Of all sessions.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}node/", self.0)
+    }
+
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}name/{name}", self.0)
     }

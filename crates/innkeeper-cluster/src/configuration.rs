@@ -129,3 +129,46 @@ pub(crate) async fn create(
     };
     Ok(coordinator.commit(create, limits::JOIN_WAIT).await?.done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(configuration: Configuration) -> Written {
+        let bytes = configuration.to_string().into_bytes();
+        Written { configuration, bytes, modified: 5 }
+    }
+
+    fn configuration(generation: u64) -> Configuration {
+        Configuration::new(1, 8, Duration::from_secs(5), generation)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let written = written(configuration(3));
+        assert_eq!(Configuration::read(&written.bytes), Some(written.configuration));
+        assert_eq!(Configuration::read(b"protocol=1\n"), None);
+    }
+
+    /// A10
+    #[test]
+    fn one_that_is_replaced_is_told_from_one_that_was_there_before() {
+        let (prefix, ours) = (Prefix::new("c"), written(configuration(2)));
+        let replaced = |key: String, value: Option<Vec<u8>>| {
+            ours.is_replaced(&prefix, &Entry { key, value, created: 1, modified: 9 })
+        };
+        let by = |other: Configuration| replaced(prefix.agreed(), Some(written(other).bytes));
+        assert!(!by(ours.configuration) && !by(configuration(1)));
+        assert!(by(configuration(3)), "a later generation");
+        assert!(by(configuration(2)), "the same one, made in another past");
+        assert!(replaced(prefix.agreed(), Some(b"?".to_vec())));
+        assert!(!replaced(prefix.name("cfg"), Some(b"?".to_vec())));
+    }
+
+    /// A10: fences of stores compare one number.
+    #[test]
+    fn epochs_of_a_later_generation_are_higher() {
+        assert_eq!(configuration(1).floor(), 0);
+        assert!(configuration(3).floor() > configuration(2).floor() + (1 << 39));
+    }
+}

@@ -40,7 +40,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The cluster was made with another value.
+    /// The cluster is configured with another value.
     Differs {
         /// Of what: `shards`, `session length` or `protocol`.
         what: &'static str,
@@ -80,11 +80,20 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Differs { what, theirs, ours } => {
-                write!(f, "{what}: the cluster was made with {theirs}, this node has {ours}")
+                let unit = if *what == "session length" { " ms" } else { "" };
+                write!(f, "{what}: the cluster has {theirs}{unit}, this node {ours}{unit}; ")?;
+                match *what {
+                    "protocol" => write!(f, "use a release that speaks version {theirs}"),
+                    _ => write!(
+                        f,
+                        "start it with {theirs}{unit}, or stop all nodes and reconfigure the cluster"
+                    ),
+                }
             }
             JoinError::Unreadable { key } => write!(f, "{key} cannot be read"),
             JoinError::NameInUse { name } => {
-                write!(f, "node name in use: `{name}` is alive")
+                write!(f, "node name in use: `{name}` is alive; ")?;
+                f.write_str("give this node a name of its own, or stop that one")
             }
             JoinError::BadText { text } => {
                 let max = limits::NAME_MAX;

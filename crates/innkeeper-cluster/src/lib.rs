@@ -21,6 +21,7 @@ pub mod limits;
 pub mod links;
 pub mod net;
 mod node;
+pub mod operator;
 pub mod ownership;
 mod remote;
 
