@@ -24,6 +24,7 @@ mod node;
 pub mod operator;
 pub mod ownership;
 mod remote;
+pub mod subscriber;
 
 pub use burial::bury;
 pub use cluster::{Cluster, Membership};
