@@ -82,13 +82,11 @@ impl fmt::Display for JoinError {
             JoinError::Differs { what, theirs, ours } => {
                 let unit = if *what == "session length" { " ms" } else { "" };
                 write!(f, "{what}: the cluster has {theirs}{unit}, this node {ours}{unit}; ")?;
-                match *what {
-                    "protocol" => write!(f, "use a release that speaks version {theirs}"),
-                    _ => write!(
-                        f,
-                        "start it with {theirs}{unit}, or stop all nodes and reconfigure the cluster"
-                    ),
+                if *what == "protocol" {
+                    return write!(f, "use a release that speaks version {theirs}");
                 }
+                write!(f, "start it with {theirs}{unit}, or ")?;
+                f.write_str("stop all nodes and reconfigure the cluster")
             }
             JoinError::Unreadable { key } => write!(f, "{key} cannot be read"),
             JoinError::NameInUse { name } => {

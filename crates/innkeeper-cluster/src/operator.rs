@@ -125,9 +125,9 @@ pub async fn configuration(
 /// then. Answers with the session.
 ///
 /// `is_terminated` is the operator's word that the node's program has ended, or its machine. If it
-/// is wrong, two nodes act for one shard until that one's session would have been over. Takes half a
-/// second ([`EFFECTS`](crate::ownership::timing::EFFECTS)), in which others may still take what the
-/// node's processes asked of theirs.
+/// is wrong, two nodes act for one shard until that one's session would have been over. Takes half
+/// a second ([`EFFECTS`](crate::ownership::timing::EFFECTS)), in which others may still take what
+/// the node's processes asked of theirs.
 ///
 /// # Errors
 /// [`OperatorError::NotConfirmed`]: without that word. [`OperatorError::NoNode`],

@@ -1,7 +1,7 @@
 //! Nodes that are killed, as programs of their own on a real etcd: when they are known to be dead,
 //! and what that is worth.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout)] // A test's ways.
 
 #[path = "etcd/server.rs"]
 #[allow(dead_code)] // Others use the rest.

@@ -73,8 +73,8 @@ pub const SESSION_DEFAULT: Duration = Duration::from_secs(5);
 /// What etcd takes to find a new leader, with its default timers, when the old one is stuck.
 const FAIL_OVER: Duration = Duration::from_millis(2_500);
 
-/// [`Timing::effects`], of every session: a node that was killed and started again is to serve within a
-/// second.
+/// [`Timing::effects`], of every session: a node that was killed and started again is to serve
+/// within a second.
 pub const EFFECTS: Duration = Duration::from_millis(500);
 
 const SLEPT_MAX: Duration = Duration::from_millis(1);
@@ -146,8 +146,8 @@ impl Timing {
     }
 }
 
-// The order that everything rests on, for the shortest session: in a longer one all but the change of
-// leader is longer by the same factor.
+// The order that everything rests on, for the shortest session: in a longer one all but the change
+// of leader is longer by the same factor.
 const _: () = {
     let timing = Timing::unchecked(SESSION_MIN);
     assert!(timing.is_long_enough());
