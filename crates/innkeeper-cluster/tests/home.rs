@@ -54,7 +54,16 @@ struct Watching {
     memory: Memory,
     session: PathBuf,
     seen: Mutex<Vec<String>>,
-    fails: bool,
+    registers: Registers,
+}
+
+/// What becomes of a session that is sent for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Registers {
+    Done,
+    /// It is made, and nobody is told.
+    Unknown,
+    Not,
 }
 
 impl Coordinator for Watching {
@@ -67,11 +76,20 @@ impl Coordinator for Watching {
         if is_register {
             self.seen.lock().push(fs::read_to_string(&self.session).unwrap_or_default());
         }
-        let (fails, commit) = (self.fails && is_register, self.memory.commit(transaction, within));
-        Box::pin(async move {
-            let done = commit.await;
-            if fails { Err(CoordinatorError::Unknown("by the test".to_owned())) } else { done }
-        })
+        let why = "by the test".to_owned();
+        match self.registers {
+            Registers::Not if is_register => {
+                Box::pin(async { Err(CoordinatorError::NotDone(why)) })
+            }
+            Registers::Unknown if is_register => {
+                let commit = self.memory.commit(transaction, within);
+                Box::pin(async {
+                    commit.await?;
+                    Err(CoordinatorError::Unknown(why))
+                })
+            }
+            _ => self.memory.commit(transaction, within),
+        }
     }
 
     fn list(
@@ -92,9 +110,9 @@ impl Coordinator for Watching {
     }
 }
 
-fn watching(memory: &Memory, home: &Home, fails: bool) -> Arc<Watching> {
+fn watching(memory: &Memory, home: &Home, registers: Registers) -> Arc<Watching> {
     let session = home.path().join("session");
-    Arc::new(Watching { memory: memory.clone(), session, seen: Mutex::default(), fails })
+    Arc::new(Watching { memory: memory.clone(), session, seen: Mutex::default(), registers })
 }
 
 /// As the directory of a program that has died: another one with its lock, and what it wrote.
@@ -117,7 +135,7 @@ fn inherited(of: &Path, name: &str) -> PathBuf {
 async fn a_session_is_written_down_before_it_can_be_there_and_whole_after() {
     let memory = Memory::new();
     let home = Home::open(directory("order"), &*clock()).unwrap();
-    let coordinator = watching(&memory, &home, false);
+    let coordinator = watching(&memory, &home, Registers::Done);
     let joined = Node::join_from(coordinator.clone(), clock(), &settings("test"), &home).await;
     let (node, _orders, _running) = joined.unwrap();
     let before = coordinator.seen.lock().concat();
@@ -134,12 +152,30 @@ async fn a_session_is_written_down_before_it_can_be_there_and_whole_after() {
 async fn a_session_that_nobody_knew_of_is_found_by_who_was_about_to_have_it() {
     let memory = Memory::new();
     let home = Home::open(directory("unknown"), &*clock()).unwrap();
-    let coordinator = watching(&memory, &home, true);
+    let coordinator = watching(&memory, &home, Registers::Unknown);
     let joined = Node::join_from(coordinator, clock(), &settings("test"), &home).await;
     assert!(matches!(joined, Err(JoinError::Coordinator(CoordinatorError::Unknown(_)))));
     let next = Home::open(inherited(home.path(), "unknown-next"), &*clock()).unwrap();
     let began = Instant::now();
     let joined = Node::join_from(Arc::new(memory), clock(), &settings("test"), &next).await;
+    drop(joined.unwrap());
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+/// C7: one that was started, and died before it had a session, does not hide who had one.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_proven_to_be_over_by_the_one_after_the_next() {
+    let memory = Memory::new();
+    let home = Home::open(directory("first"), &*clock()).unwrap();
+    let first = Node::join_from(Arc::new(memory.clone()), clock(), &settings("test"), &home).await;
+    drop(first.unwrap());
+    let second = Home::open(inherited(home.path(), "second"), &*clock()).unwrap();
+    let coordinator = watching(&memory, &second, Registers::Not);
+    let joined = Node::join_from(coordinator, clock(), &settings("test"), &second).await;
+    assert!(matches!(joined, Err(JoinError::Coordinator(CoordinatorError::NotDone(_)))));
+    let third = Home::open(inherited(second.path(), "third"), &*clock()).unwrap();
+    let began = Instant::now();
+    let joined = Node::join_from(Arc::new(memory), clock(), &settings("test"), &third).await;
     drop(joined.unwrap());
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }
