@@ -31,11 +31,12 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::frame::Under;
+use crate::home::Home;
 use crate::join::{self, JoinError, PROTOCOL, Settings};
 use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
-use crate::node::Node;
+use crate::node::{Node, Orders, Running};
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
@@ -104,6 +105,24 @@ impl Cluster {
         Cluster::join_as(coordinator, clock, net, settings, join::fresh()).await
     }
 
+    /// As [`join`](Self::join), from a data directory. If the program that used it before is known
+    /// to be dead, and had this name, its session ends as this one begins, half a second
+    /// ([`EFFECTS`](crate::ownership::timing::EFFECTS)) after the directory was taken.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_from(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        net: Arc<dyn Net>,
+        settings: &Settings,
+        home: &Home,
+    ) -> Result<(Cluster, Membership), JoinError> {
+        let start = join::fresh();
+        let joined = Node::start(coordinator, clock, settings, start, Some(home)).await?;
+        Ok(Cluster::begin(joined, net, settings, start))
+    }
+
     /// As [`join`](Self::join), as a start of a program that is named by the caller: for
     /// simulations, which repeat. Never the same one twice.
     ///
@@ -116,7 +135,16 @@ impl Cluster {
         settings: &Settings,
         start: NodeId,
     ) -> Result<(Cluster, Membership), JoinError> {
-        let (node, orders, session) = Node::join_as(coordinator, clock, settings, start).await?;
+        let joined = Node::start(coordinator, clock, settings, start, None).await?;
+        Ok(Cluster::begin(joined, net, settings, start))
+    }
+
+    fn begin(
+        (node, orders, session): (Node, Orders, Running),
+        net: Arc<dyn Net>,
+        settings: &Settings,
+        start: NodeId,
+    ) -> (Cluster, Membership) {
         let inner = Arc::new(Inner {
             rights: (0..node.shards()).map(|_| Mutex::default()).collect(),
             node: node.clone(),
@@ -154,7 +182,7 @@ impl Cluster {
             }
             over
         };
-        Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
+        (Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner })
     }
 
     /// What the node says of itself that owns a key's shard, as far as is known here. `None`:

@@ -8,6 +8,9 @@ pub const HISTORY_MAX: usize = 65_536;
 /// How long each step of joining may take.
 pub const JOIN_WAIT: Duration = Duration::from_secs(2);
 
+/// How often joining is tried anew when what was seen has changed meanwhile.
+pub const JOIN_TRIES: u32 = 4;
+
 /// How long a name, of a cluster or of a node, and an address may be, in characters.
 pub const NAME_MAX: usize = 255;
 

@@ -8,7 +8,7 @@ use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::Coordinator;
 use innkeeper_cluster::net::Net;
 use innkeeper_cluster::ownership::Over;
-use innkeeper_cluster::{Cluster, JoinError, Settings};
+use innkeeper_cluster::{Cluster, Home, JoinError, Settings};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,6 +26,8 @@ pub struct Joining {
     pub net: Arc<dyn Net>,
     /// Which cluster, and as what.
     pub settings: Settings,
+    /// The data directory, which proves that the program before is dead if it was killed.
+    pub home: Option<Arc<Home>>,
 }
 
 impl fmt::Debug for Joining {
@@ -46,8 +48,12 @@ pub(crate) struct Membership {
 impl Membership {
     /// Joins for the first time.
     pub(crate) async fn first(joining: &Joining) -> Result<Membership, JoinError> {
-        let Joining { coordinator, clock, net, settings } = joining.clone();
-        let (cluster, session) = Cluster::join(coordinator, clock, net, &settings).await?;
+        let Joining { coordinator, clock, net, settings, home } = joining.clone();
+        let joined = match &home {
+            None => Cluster::join(coordinator, clock, net, &settings).await,
+            Some(home) => Cluster::join_from(coordinator, clock, net, &settings, home).await,
+        };
+        let (cluster, session) = joined?;
         let (tell, frozen) = watch::channel(false);
         let watched = cluster.clone();
         let mut task = JoinSet::new();

@@ -176,7 +176,7 @@ impl Ownership {
         shards: impl Iterator<Item = Shard>,
         commands: &mut Vec<Command>,
     ) {
-        let me = self.own.session;
+        let (me, floor) = (self.own.session, self.config.floor);
         let mut compares = vec![Compare::Created(Key::Node(me.node), me.created)];
         if let Some(owner) = owner.filter(|owner| *owner != me) {
             compares.push(Compare::Created(Key::Node(owner.node), 0));
@@ -185,7 +185,7 @@ impl Ownership {
         for shard in shards {
             let Some(held) = self.held(shard) else { continue };
             let (epoch, modified) = held.known.map_or((0, 0), |(owned, at)| (owned.epoch, at));
-            let owned = Owned { epoch: epoch + 1, owner: me };
+            let owned = Owned { epoch: epoch.max(floor) + 1, owner: me };
             held.phase = match held.phase {
                 Phase::Doubtful(epoch, to) => Phase::Claiming(Some((epoch, to))),
                 _ => Phase::Claiming(None),
