@@ -3,6 +3,7 @@
 
 mod asked;
 mod hosting;
+mod luggage;
 mod orders;
 mod placing;
 mod tenure;
@@ -12,7 +13,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -35,6 +36,7 @@ use crate::ownership::record::{Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
+use luggage::{Arriving, Bag, Handed};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
@@ -69,14 +71,41 @@ pub(crate) struct Inner {
     links: OnceLock<Links>,
     /// By name; each lives as long as its scope.
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
-    /// The right that was last had for each shard.
-    rights: Vec<Mutex<Option<Arc<Owning>>>>,
+    /// What there is of each shard.
+    desks: Vec<Desk>,
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
     /// What is under way for others, or for other nodes.
     tasks: Mutex<JoinSet<()>>,
     dice: AtomicU64,
+}
+
+/// What there is of one shard on this node.
+#[derive(Default)]
+struct Desk {
+    /// The right that was last had for it.
+    right: Mutex<Option<Arc<Owning>>>,
+    /// Nothing is begun, for something is being packed or is still to be unpacked.
+    closed: Arc<AtomicBool>,
+    /// What was packed here, until it is certain that it is not needed here any more.
+    packed: Mutex<Option<Arc<Vec<Bag>>>>,
+    arriving: Mutex<Option<Arriving>>,
+    handed: Mutex<Handed>,
+    /// Orders are carried out one after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Desk {
+    fn right(&self, node: &Node, under: Under) -> Arc<Owning> {
+        let mut right = self.right.lock();
+        if let Some(right) = right.as_ref().filter(|right| right.under == under) {
+            return right.clone();
+        }
+        let new = Arc::new(Owning::new(node.clone(), under, self.closed.clone()));
+        *right = Some(new.clone());
+        new
+    }
 }
 
 impl Cluster {
@@ -111,7 +140,7 @@ impl Cluster {
     ) -> Result<(Cluster, Membership), JoinError> {
         let (node, orders, session) = Node::join_as(coordinator, clock, settings, start).await?;
         let inner = Arc::new(Inner {
-            rights: (0..node.shards()).map(|_| Mutex::default()).collect(),
+            desks: (0..node.shards()).map(|_| Desk::default()).collect(),
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
@@ -161,16 +190,15 @@ impl Inner {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
 
-    /// The right to act for a shard, if this node has it, be it in doubt.
+    /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
+    /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
-        let mut right = self.rights.get(usize::from(shard))?.lock();
-        if let Some(right) = right.as_ref().filter(|right| right.under.epoch == epoch) {
-            return Some(right.clone());
+        let desk = self.desks.get(usize::from(shard))?;
+        if desk.closed.load(Ordering::Acquire) {
+            return None;
         }
-        let new = Arc::new(Owning::new(self.node.clone(), Under { shard, epoch }));
-        *right = Some(new.clone());
-        Some(new)
+        Some(desk.right(&self.node, Under { shard, epoch }))
     }
 
     /// The scope of that name, if it is here.

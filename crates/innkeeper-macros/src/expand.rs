@@ -155,6 +155,10 @@ fn callback(this: &Type, callback: &Callback) -> TokenStream {
         "down" => (quote!(event: ::innkeeper::Down,), quote!(())),
         "link_exit" => (quote!(event: ::innkeeper::LinkExit,), quote!(())),
         "lagged" => (quote!(event: ::innkeeper::Lagged,), quote!(())),
+        "on_handoff" => {
+            let bytes = quote!(::core::option::Option<::std::vec::Vec<u8>>);
+            (quote!(), bytes)
+        }
         _ => (quote!(), quote!(bool)),
     };
     quote! {

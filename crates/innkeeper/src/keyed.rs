@@ -2,6 +2,7 @@
 
 mod builder;
 mod get;
+mod guest;
 mod page;
 mod placed;
 mod scope;

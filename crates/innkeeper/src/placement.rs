@@ -24,7 +24,7 @@ use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
 pub use distant::{Distant, Pending, distant};
-pub use hosted::Hosted;
+pub use hosted::{Hosted, Packed};
 pub(crate) use outlet::Placed;
 
 /// Something that is awaited.

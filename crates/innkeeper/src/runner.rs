@@ -309,7 +309,14 @@ async fn terminate<O: Owner>(
         Shutdown::Infinity => Limit::Terminate(None),
     };
     let done = {
-        let code = async { state.terminate(&reason, ctx).await };
+        let code = async {
+            if cell.owner.is_packing()
+                && let Some(packed) = state.on_handoff(ctx).await
+            {
+                return cell.owner.pack_state(packed);
+            }
+            state.terminate(&reason, ctx).await;
+        };
         guarded(cell, limit, pin!(Some(code))).await
     };
     match done {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use innkeeper::placement::{Later, Tenure};
+use innkeeper::placement::{Later, Packed, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Inner;
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
+use super::luggage::Bag;
 use super::placing::Placing;
 use super::tenure::Owning;
 use crate::frame::{Message, Part, Under};
@@ -21,14 +23,29 @@ pub(crate) trait Hosting: Send + Sync {
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
+    /// The version of its processes.
+    fn version(&self) -> u32;
+
     /// The end of an incarnation that runs here.
     fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
 
-    /// Ends every process under a right in order, and waits for that.
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()>;
+    /// Ends every process under a right in order, and answers what they take along.
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
+
+    /// Puts casts that were not begun elsewhere into the mailbox of a key's process.
+    fn deliver<'a>(
+        self: Arc<Self>,
+        right: Arc<Owning>,
+        key: &'a [u8],
+        version: u32,
+        casts: &'a [Vec<u8>],
+    ) -> Later<'a, ()>;
+
+    /// Has the process of a key begin that took something along.
+    fn revive<'a>(self: Arc<Self>, right: Arc<Owning>, key: &'a [u8]) -> Later<'a, ()>;
 }
 
 /// What came of it.
@@ -88,10 +105,14 @@ impl Service for Inner {
         });
     }
 
-    fn prepare(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
+    fn prepare(&self, _: From, part: Part, answer: Answer) {
+        match self.arrive(&part) {
+            true => answer.done(None, Bytes::new()),
+            false => answer.declined(Bytes::new()),
+        }
     }
 
+    /// All that a shard takes along has come before it was given away.
     fn commit(&self, _: From, _: Part, answer: Answer) {
         answer.declined(Bytes::new());
     }
@@ -109,7 +130,7 @@ impl Inner {
 
 impl<K, P> Hosting for Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
@@ -129,6 +150,10 @@ where
         })
     }
 
+    fn version(&self) -> u32 {
+        P::VERSION
+    }
+
     fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason> {
         let process = self.watched(message);
         Box::pin(async move {
@@ -143,10 +168,49 @@ where
         Box::pin(async move { self.here().end_lost().await })
     }
 
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()> {
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>> {
         Box::pin(async move {
             let tenure: Arc<dyn Tenure> = right;
-            self.here().end_under(&tenure).await;
+            let packed = self.here().pack(&tenure).await;
+            let bags = packed.into_iter().filter_map(|Packed { key, state, casts }| {
+                let casts = casts.iter().filter_map(|cast| Some(asked::write(cast)?.to_vec()));
+                Some(Bag {
+                    scope: self.scope.to_vec(),
+                    key: asked::write(&key)?.to_vec(),
+                    version: P::VERSION,
+                    state,
+                    casts: casts.collect(),
+                })
+            });
+            bags.collect()
+        })
+    }
+
+    fn deliver<'a>(
+        self: Arc<Self>,
+        right: Arc<Owning>,
+        key: &'a [u8],
+        version: u32,
+        casts: &'a [Vec<u8>],
+    ) -> Later<'a, ()> {
+        Box::pin(async move {
+            let tenure: Arc<dyn Tenure> = right;
+            let Some(key) = asked::read::<K>(key).filter(|_| version == P::VERSION) else { return };
+            for cast in casts.iter().filter_map(|cast| asked::read(cast)) {
+                let within = limits::RETRY_WAIT_MAX;
+                if let Err(lost) = self.here().cast(&tenure, &key, None, cast, within).await {
+                    tracing::warn!(%lost, "a cast that came with a shard is lost");
+                }
+            }
+        })
+    }
+
+    fn revive<'a>(self: Arc<Self>, right: Arc<Owning>, key: &'a [u8]) -> Later<'a, ()> {
+        Box::pin(async move {
+            let tenure: Arc<dyn Tenure> = right;
+            let Some(key) = asked::read::<K>(key) else { return };
+            // If it fails, whoever asks for it next is told.
+            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
         })
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
 use super::way::{self, To, Way};
-use super::{Cluster, Inner, Kind};
+use super::{Cluster, Inner, Kind, own};
 use crate::frame::Request;
 use crate::links::Response;
 use crate::ownership::placement::shard_of;
@@ -25,7 +25,7 @@ use crate::remote::Remote;
 /// Where the processes of one scope run.
 pub(crate) struct Placing<K: Key, P: Remote> {
     pub(crate) inner: Arc<Inner>,
-    scope: Bytes,
+    pub(crate) scope: Bytes,
     here: OnceLock<Hosted<K, P>>,
 }
 
@@ -121,8 +121,11 @@ where
         Some(right)
     }
 
-    fn take_handed(&self, _: &K, _: &dyn Tenure) -> Option<Vec<u8>> {
-        None
+    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        let (key, under) = (asked::write(key)?, own(tenure)?);
+        let (version, state) = self.inner.take_handed(under, &self.scope, &key)?;
+        // What another version has packed nobody here can read.
+        (version == P::VERSION).then_some(state)
     }
 
     fn get(

@@ -1,5 +1,7 @@
 //! The right of this node to act for one shard, as the processes that run there ask for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use innkeeper::placement::{Standing, Tenure};
@@ -12,11 +14,13 @@ use crate::ownership::{Gate, Release};
 pub(crate) struct Owning {
     node: Node,
     pub(crate) under: Under,
+    /// Something of the shard is being packed or is still to be unpacked.
+    closed: Arc<AtomicBool>,
 }
 
 impl Owning {
-    pub(crate) fn new(node: Node, under: Under) -> Self {
-        Owning { node, under }
+    pub(crate) fn new(node: Node, under: Under, closed: Arc<AtomicBool>) -> Self {
+        Owning { node, under, closed }
     }
 }
 
@@ -27,7 +31,12 @@ impl Tenure for Owning {
 
     fn begin(&self) -> Standing {
         match self.node.gate(self.under.shard) {
-            Gate::Open(epoch) if epoch == self.under.epoch => Standing::Yes,
+            Gate::Open(epoch) if epoch == self.under.epoch => {
+                match self.closed.load(Ordering::Acquire) {
+                    false => Standing::Yes,
+                    true => Standing::NotNow,
+                }
+            }
             // Frozen, on its way to another node, or lost: the last for good.
             Gate::Open(_) | Gate::Frozen(_) | Gate::Shut => match self.release() {
                 Standing::Never => Standing::Never,

@@ -23,6 +23,7 @@ pub(crate) struct Counts {
     pub(crate) left: u64,
     pub(crate) crashed: u64,
     pub(crate) failed_joins: u64,
+    pub(crate) handed: u64,
 }
 
 /// What a caller was told.
@@ -55,9 +56,8 @@ struct Key {
     begun: u64,
     /// The highest that anybody was told of.
     answered: u64,
-    /// The last that each epoch has answered: which incarnation, and its count. Those of one epoch
-    /// are of one node, whose incarnations only grow.
-    last: HashMap<u64, (u64, u64)>,
+    /// The count that each epoch has answered last.
+    last: HashMap<u64, u64>,
     heard: Option<Instant>,
 }
 
@@ -65,8 +65,8 @@ struct Key {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     epoch: u64,
-    /// The last incarnation that had answered under it by then, and its count.
-    last: (u64, u64),
+    /// The count that had been answered under it by then.
+    count: u64,
 }
 
 impl Oracle {
@@ -91,6 +91,16 @@ impl Oracle {
         state.act(key, epoch, "init");
     }
 
+    /// What a room had under an epoch came to its next process.
+    pub(crate) fn handed(&self, key: &str, epoch: u64, count: u64) {
+        let mut state = self.0.lock();
+        state.counts.handed += 1;
+        let answered = state.keys.get(key).and_then(|key| key.last.get(&epoch)).copied();
+        if answered.is_some_and(|answered| answered > count) {
+            state.fail(format!("{key} took {count} along from {epoch}, after {answered:?}"));
+        }
+    }
+
     /// A handler begins.
     pub(crate) fn begun(&self, key: &str, epoch: u64, id: u64) {
         let mut state = self.0.lock();
@@ -105,9 +115,9 @@ impl Oracle {
     /// What is known of a key.
     pub(crate) fn answered(&self, key: &str) -> Before {
         let state = self.0.lock();
-        let Some(known) = state.keys.get(key) else { return Before { epoch: 0, last: (0, 0) } };
-        let last = known.last.get(&known.answered).copied().unwrap_or_default();
-        Before { epoch: known.answered, last }
+        let Some(known) = state.keys.get(key) else { return Before { epoch: 0, count: 0 } };
+        let count = known.last.get(&known.answered).copied().unwrap_or_default();
+        Before { epoch: known.answered, count }
     }
 
     /// A call is about to be made.
@@ -143,7 +153,7 @@ impl Oracle {
                 }
             }
             Seen::Unknown => state.counts.unknown += 1,
-            Seen::Reply { added: Added { epoch, incarnation, count, .. }, is_here } => {
+            Seen::Reply { added: Added { epoch, count, .. }, is_here } => {
                 state.counts.replies += 1;
                 let begun = state.keys.get(key).map_or(0, |key| key.begun);
                 if is_here && epoch < begun {
@@ -156,16 +166,15 @@ impl Oracle {
                     let what = format!("{key} answered under {epoch}, after {before:?}");
                     state.fail(format!("{what}, {:?} after it was asked", began.elapsed()));
                 }
-                // A node may end a process in order and start it again; each counts from one.
-                if epoch == before.epoch && (incarnation, count) <= before.last {
-                    let now = (incarnation, count);
-                    state.fail(format!("{key} answered {now:?} under {epoch}, after {before:?}"));
+                if epoch == before.epoch && count <= before.count {
+                    let what = format!("{key} answered {count} under {epoch}, after {before:?}");
+                    state.fail(format!("{what}: one was lost"));
                 }
                 let known = state.keys.entry(key.to_owned()).or_default();
                 known.answered = known.answered.max(epoch);
                 known.heard = Some(Instant::now());
                 let last = known.last.entry(epoch).or_default();
-                *last = (*last).max((incarnation, count));
+                *last = (*last).max(count);
             }
         }
     }
@@ -220,7 +229,7 @@ impl Counts {
         }
     }
 
-    fn all_mut(&mut self) -> [(&'static str, &mut u64); 10] {
+    fn all_mut(&mut self) -> [(&'static str, &mut u64); 11] {
         [
             ("started", &mut self.started),
             ("begun", &mut self.begun),
@@ -232,6 +241,7 @@ impl Counts {
             ("left", &mut self.left),
             ("crashed", &mut self.crashed),
             ("failed_joins", &mut self.failed_joins),
+            ("handed", &mut self.handed),
         ]
     }
 }

@@ -16,7 +16,7 @@ use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, stop};
 use crate::owner::Owner;
-use crate::placement::{Placed, Placement, Standing, Tenure};
+use crate::placement::{Packed, Placed, Placement, Standing, Tenure};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
@@ -298,22 +298,34 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
     }
 
-    /// Ends every process under a tenure in order, and waits until they have ended.
-    pub(crate) async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
+    /// Ends every process under a tenure in order, waits until they have ended, and answers what
+    /// they take along.
+    pub(crate) async fn pack(&self, tenure: &Arc<dyn Tenure>) -> Vec<Packed<K, P::Message>> {
         let mut ends = Vec::new();
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
-                if cell.owner.runs_under(tenure)
-                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                if let Some(guest) = &cell.owner.placed
+                    && cell.owner.runs_under(tenure)
                 {
-                    ends.push(end);
+                    guest.pack();
+                    let stopping = self.stop_cell(&cell, ExitReason::Shutdown);
+                    ends.push((cell, stopping));
                 }
             }
             yield_now().await;
         }
-        for end in ends {
-            end.wait().await;
+        let mut packed = Vec::new();
+        for (cell, stopping) in ends {
+            if let Stopping::Wait(end, _) = stopping {
+                end.wait().await;
+            }
+            if let Some((state, casts)) = cell.owner.placed.as_ref().map(|guest| guest.unpack())
+                && (state.is_some() || !casts.is_empty())
+            {
+                packed.push(Packed { key: cell.owner.key.clone(), state, casts: casts.into() });
+            }
         }
+        packed
     }
 
     /// Kills every process whose tenure is over.

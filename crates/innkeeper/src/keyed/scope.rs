@@ -1,6 +1,7 @@
 //! What all keys of one scope share, and how one key's cell is found or made.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,6 +19,7 @@ use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
+use crate::keyed::guest::Guest;
 use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
@@ -74,7 +76,7 @@ pub(crate) struct KeyedOwner<K: Key, P: Process> {
     args: Option<Box<P::Args>>,
     shared: Arc<Shared<K, P>>,
     /// Where the scope is placed.
-    placed: Option<Box<Placed>>,
+    pub(super) placed: Option<Box<Guest<P>>>,
 }
 
 /// What a caller brings along for a start.
@@ -178,7 +180,7 @@ impl<K: Key, P: Process> Scope<K, P> {
                 hash,
                 args: wanted.args.take().map(Box::new),
                 shared: shared.clone(),
-                placed: under.map(|tenure| Box::new(Placed::new(tenure.clone()))),
+                placed: under.map(|tenure| Box::new(Guest::new(tenure.clone()))),
             };
             Ok(Cell::new(owner))
         };
@@ -416,12 +418,29 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 
     #[inline]
     fn placed(&self) -> Option<&Placed> {
-        self.placed.as_deref()
+        self.placed.as_ref().map(|guest| &guest.placed)
+    }
+
+    fn is_packing(&self) -> bool {
+        self.placed.as_ref().is_some_and(|guest| guest.is_packing())
+    }
+
+    fn pack_state(&self, state: Vec<u8>) {
+        if let Some(guest) = &self.placed {
+            guest.pack_state(state);
+        }
+    }
+
+    fn pack_casts(&self, casts: VecDeque<P::Message>) -> VecDeque<P::Message> {
+        match &self.placed {
+            Some(guest) => guest.pack_casts(casts),
+            None => casts,
+        }
     }
 
     fn take_handed(&self) -> Option<Vec<u8>> {
         let placement = self.shared.placement.as_ref()?;
-        placement.take_handed(&self.key, &**self.placed.as_ref()?.tenure())
+        placement.take_handed(&self.key, &**self.placed()?.tenure())
     }
 
     fn refused(&self) {
