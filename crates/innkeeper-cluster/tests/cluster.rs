@@ -322,7 +322,7 @@ async fn a_process_that_moves_takes_its_state_and_the_casts_that_waited_along() 
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx))).await;
     assert!(polled.is_pending());
     a.cluster.node().drain().await;
-    tokio::time::sleep(SECOND / 10).await;
+    until(|| !a.has(&key)).await;
     world.house.gate("gate").notify_one();
     assert_eq!(waits.await.unwrap(), Said::Numbers(vec![0, 1, 2]));
     assert_eq!(via.call(Say::Add(1)).await.unwrap(), Said::Number(6));
