@@ -10,7 +10,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use innkeeper::Supervisor;
-use innkeeper_examples::rooms_in_axum;
+use innkeeper_examples::{rooms_in_axum, told_to_end};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -19,10 +19,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rooms = rooms_in_axum::rooms(&supervisor).await?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "4200".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let end = told_to_end()?;
     println!("listening at {}", listener.local_addr()?);
     tokio::select! {
         served = async { axum::serve(listener, rooms_in_axum::app(rooms)).await } => served?,
-        stop = tokio::signal::ctrl_c() => stop?,
+        () = end => {}
     }
     println!(
         "shut down in order: {}",

@@ -9,6 +9,7 @@
 use std::error::Error;
 
 use innkeeper_examples::kv_guide::Kv;
+use innkeeper_examples::told_to_end;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -16,8 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "4040".to_owned());
     let port = port.parse().map_err(|_| format!("PORT: expected a port number, got {port:?}"))?;
     let kv = Kv::start(([127, 0, 0, 1], port).into()).await?;
+    let end = told_to_end()?;
     println!("listening at {}", kv.address);
-    tokio::signal::ctrl_c().await?;
+    end.await;
     println!("shut down in order: {}", kv.stop().await.is_clean());
     Ok(())
 }

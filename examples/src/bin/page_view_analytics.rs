@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use innkeeper_examples::page_views::{self, PageViews};
+use innkeeper_examples::told_to_end;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,16 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "4100".to_owned());
     let views = PageViews::start(&PathBuf::from(path), Duration::from_secs(2)).await?;
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let end = told_to_end()?;
     println!("{}", page_views::greeting(listener.local_addr()?));
-    let mut term = signal(SignalKind::terminate())?;
-    let stop = async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    };
     // First those who ask, then the counters, then the store.
-    page_views::serve(listener, views.clone(), stop).await?;
+    page_views::serve(listener, views.clone(), end).await?;
     println!("shut down in order: {}", views.stop().await.is_clean());
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
 use crate::clock::{self, Moment};
-use crate::error::GetError;
+use crate::error::{Away, GetError};
 use crate::exit::ExitReason;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
@@ -88,6 +88,12 @@ pub(crate) struct Wanted<'a, P: Process> {
 /// What a process is to run under, where the scope is placed.
 pub(crate) type Under<'a> = Option<&'a Arc<dyn Tenure>>;
 
+/// Whether whoever asks does so under a right that is over: what is there now is not theirs, and
+/// nothing is to be started, or ended, for them.
+fn is_over(under: Under<'_>) -> bool {
+    under.is_some_and(|tenure| tenure.release() == Standing::Never)
+}
+
 impl<P: Process> Wanted<'_, P> {
     pub(crate) fn nothing() -> Self {
         Wanted { args: None, client: None }
@@ -117,6 +123,9 @@ impl<K: Key, P: Process> Scope<K, P> {
 
     /// The cell of a key, if it has one that is of use.
     pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Option<Found<K, P>> {
+        if is_over(under) {
+            return None;
+        }
         self.look_at(key, self.hasher.hash_one(key), under)
     }
 
@@ -155,6 +164,9 @@ impl<K: Key, P: Process> Scope<K, P> {
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
+        if is_over(under) {
+            return Err(GetError::Away(Away::NotOwner));
+        }
         let hash = self.hasher.hash_one(key);
         match self.look_at(key, hash, under) {
             Some(found) => Ok(found),

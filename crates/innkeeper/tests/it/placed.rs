@@ -385,6 +385,29 @@ async fn nothing_is_found_or_started_while_the_right_is_in_doubt() {
     assert_eq!(room(&rooms, "a").await, found);
 }
 
+/// C2: a question, too, may outlast the right that it was asked under.
+#[tokio::test(start_paused = true)]
+async fn who_asks_under_a_right_that_is_over_leaves_the_process_of_the_next_alone() {
+    let (house, first) = (House::new(), Right::new(1));
+    let (rooms, cluster) = rooms(&house, &first).await;
+    let second = Right::new(2);
+    first.set(Standing::Never);
+    cluster.0.give(Some(&second));
+    let name = key("a");
+    let found = room(&rooms, "a").await;
+    let late: Arc<dyn Tenure> = first.clone();
+    for starts in [true, false] {
+        let asked = cluster.0.hosted().get(&late, &name, starts, secs(1)).await;
+        assert_eq!(asked.unwrap_err(), GetError::Away(Away::NotOwner));
+    }
+    let said = cluster.0.hosted().call(&late, &name, None, Say::Add(1), secs(1)).await;
+    let why = NotDelivered::Away(Away::NotOwner);
+    assert!(matches!(said, Err(CallError::NotDelivered { why: w, .. }) if w == why));
+    settle().await;
+    assert_eq!(room(&rooms, "a").await, found);
+    assert!(found.is_alive());
+}
+
 /// C2: the wait for a restart, or for one's turn, may outlast the right.
 #[tokio::test(start_paused = true)]
 async fn no_init_begins_after_the_right_is_lost() {
