@@ -8,8 +8,8 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ready once the program is interrupted or told to end. It takes note from now on, not only when it
-/// is awaited: whoever is told afterwards that the program listens may end it at once.
+/// Ready once the program is interrupted or told to end. It takes note from now on, not only when
+/// it is awaited: whoever is told afterwards that the program listens may end it at once.
 ///
 /// # Errors
 /// The signals cannot be had.

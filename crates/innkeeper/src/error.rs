@@ -47,11 +47,13 @@ pub enum Away {
 impl fmt::Display for Away {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Away::NotOwner => "no node acts for the key now",
-            Away::Frozen => "the node that acts for the key cannot prove that it may",
-            Away::Unreachable => "the node that acts for the key cannot be reached",
-            Away::Overloaded => "the node that acts for the key takes no more",
-            Away::Incompatible => "the node that acts for the key runs another version",
+            Away::NotOwner => "no node acts for the key now; ask again",
+            Away::Frozen => "the node that acts for the key cannot prove that it may; ask again",
+            Away::Unreachable => "the node that acts for the key cannot be reached; ask again",
+            Away::Overloaded => "the node that acts for the key takes no more; ask again later",
+            Away::Incompatible => {
+                "the node that acts for the key runs another version; bring all nodes to one"
+            }
         })
     }
 }
