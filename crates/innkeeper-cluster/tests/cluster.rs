@@ -333,6 +333,23 @@ async fn a_process_that_moves_takes_its_state_and_the_casts_that_waited_along() 
     assert_eq!(a.over().await, Over::Left);
 }
 
+/// C6: shards that were claimed together have the same epoch, and are not the same.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_moves_leaves_the_processes_of_the_others_alone() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let moves = a.keeping_key();
+    let stays = a.keys().find(|key| a.shard(key) != a.shard(&moves)).unwrap();
+    let (moved, stayed) = (a.room(&moves).await, a.room(&stays).await);
+    assert_eq!(moved.epoch(), stayed.epoch());
+    let _ = stayed.call(Say::Add(5)).await.unwrap();
+    a.cluster.node().give(a.shard(&moves), b.cluster.node().session().node).await;
+    until(|| b.has(&moves)).await;
+    assert_eq!(b.room(&stays).await, stayed);
+    assert_eq!(stayed.call(Say::Add(1)).await.unwrap(), Said::Number(6));
+    assert!(world.house.ended.lock().is_empty(), "it was ended");
+}
+
 /// C6
 #[tokio::test(start_paused = true)]
 async fn a_process_whose_shard_stays_after_all_goes_on_with_its_state() {

@@ -47,6 +47,9 @@ pub enum Standing {
 /// Owed by whoever implements it: of two tenures for a key, wherever they are held, the one with
 /// the lower epoch never answers [`Standing::Yes`] after the other has.
 pub trait Tenure: Any + Send + Sync {
+    /// Which keys it is for, by a number: all tenures for a key have the same.
+    fn shard(&self) -> u64;
+
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
 

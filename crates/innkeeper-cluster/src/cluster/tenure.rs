@@ -25,6 +25,10 @@ impl Owning {
 }
 
 impl Tenure for Owning {
+    fn shard(&self) -> u64 {
+        u64::from(self.under.shard)
+    }
+
     fn epoch(&self) -> u64 {
         self.under.epoch
     }

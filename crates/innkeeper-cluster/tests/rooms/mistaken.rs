@@ -29,6 +29,10 @@ struct Right {
 }
 
 impl Tenure for Right {
+    fn shard(&self) -> u64 {
+        self.real.shard()
+    }
+
     fn epoch(&self) -> u64 {
         self.real.epoch()
     }

@@ -480,8 +480,8 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 
 impl<K: Key, P: Process> KeyedOwner<K, P> {
     pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
-        // Of one key, so the epoch says which.
-        self.placed().is_some_and(|placed| placed.tenure().epoch() == tenure.epoch())
+        let of = |tenure: &Arc<dyn Tenure>| (tenure.shard(), tenure.epoch());
+        self.placed().is_some_and(|placed| of(placed.tenure()) == of(tenure))
     }
 
     /// Tells the log and the subscribers what happened.

@@ -41,6 +41,11 @@ impl Right {
 }
 
 impl Tenure for Right {
+    /// Every key is of the same.
+    fn shard(&self) -> u64 {
+        0
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
