@@ -13,7 +13,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,11 +32,11 @@ use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
 use crate::node::Node;
-use crate::ownership::record::{Member, NodeId, Session, Shard};
+use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
-use luggage::{Arriving, Bag, Handed};
+use luggage::{Arriving, Luggage};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
@@ -86,12 +86,14 @@ pub(crate) struct Inner {
 struct Desk {
     /// The right that was last had for it.
     right: Mutex<Option<Arc<Owning>>>,
-    /// Nothing is begun, for something is being packed or is still to be unpacked.
-    closed: Arc<AtomicBool>,
+    /// Under which epoch something may be begun: what there was from before is unpacked. 0: none.
+    open: Arc<AtomicU64>,
     /// What was packed here, until it is certain that it is not needed here any more.
-    packed: Mutex<Option<Arc<Vec<Bag>>>>,
+    packed: Mutex<Option<Luggage>>,
+    /// What another node packed, and whose shard is perhaps coming here.
     arriving: Mutex<Option<Arriving>>,
-    handed: Mutex<Handed>,
+    /// What was unpacked here, until its processes are ready.
+    handed: Mutex<Luggage>,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
 }
@@ -102,9 +104,15 @@ impl Desk {
         if let Some(right) = right.as_ref().filter(|right| right.under == under) {
             return right.clone();
         }
-        let new = Arc::new(Owning::new(node.clone(), under, self.closed.clone()));
+        let new = Arc::new(Owning::new(node.clone(), under, self.open.clone()));
         *right = Some(new.clone());
         new
+    }
+
+    /// What was unpacked here for this epoch, and has not been had yet.
+    fn take_handed(&self, epoch: Epoch) -> Luggage {
+        let handed = std::mem::take(&mut *self.handed.lock());
+        if handed.epoch == epoch { handed } else { Luggage::new(epoch, Vec::new()) }
     }
 }
 
@@ -195,7 +203,7 @@ impl Inner {
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
         let desk = self.desks.get(usize::from(shard))?;
-        if desk.closed.load(Ordering::Acquire) {
+        if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }
         Some(desk.right(&self.node, Under { shard, epoch }))

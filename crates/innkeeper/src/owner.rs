@@ -63,9 +63,14 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
         casts
     }
 
-    /// What it had on another node, once.
-    fn take_handed(&self) -> Option<Vec<u8>> {
+    /// What it had on another node.
+    fn handed(&self) -> Option<Vec<u8>> {
         None
+    }
+
+    /// It is ready, with what was handed to it: the casts that came along, in order.
+    fn settled(&self) -> Vec<MessageOf<Self>> {
+        Vec::new()
     }
 
     /// A message was refused because the mailbox is full.

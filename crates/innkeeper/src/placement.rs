@@ -105,8 +105,12 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;
 
-    /// What the process of a key had on the node that it comes from under this tenure, once.
-    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+    /// What the process of a key had where it comes from, for an `init` under this tenure.
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+
+    /// A process of the key is ready under this tenure: what was handed to it is its own now, and
+    /// nobody else's. Answers the casts that came along, in order.
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message>;
 
     /// Asks for a process that is elsewhere; started there if `starts`.
     fn get(

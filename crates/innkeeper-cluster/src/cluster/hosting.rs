@@ -35,17 +35,8 @@ pub(crate) trait Hosting: Send + Sync {
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
 
-    /// Puts casts that were not begun elsewhere into the mailbox of a key's process.
-    fn deliver<'a>(
-        self: Arc<Self>,
-        right: Arc<Owning>,
-        key: &'a [u8],
-        version: u32,
-        casts: &'a [Vec<u8>],
-    ) -> Later<'a, ()>;
-
     /// Has the process of a key begin that took something along.
-    fn revive<'a>(self: Arc<Self>, right: Arc<Owning>, key: &'a [u8]) -> Later<'a, ()>;
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
 }
 
 /// What came of it.
@@ -186,29 +177,13 @@ where
         })
     }
 
-    fn deliver<'a>(
-        self: Arc<Self>,
-        right: Arc<Owning>,
-        key: &'a [u8],
-        version: u32,
-        casts: &'a [Vec<u8>],
-    ) -> Later<'a, ()> {
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
         Box::pin(async move {
-            let tenure: Arc<dyn Tenure> = right;
-            let Some(key) = asked::read::<K>(key).filter(|_| version == P::VERSION) else { return };
-            for cast in casts.iter().filter_map(|cast| asked::read(cast)) {
-                let within = limits::RETRY_WAIT_MAX;
-                if let Err(lost) = self.here().cast(&tenure, &key, None, cast, within).await {
-                    tracing::warn!(%lost, "a cast that came with a shard is lost");
-                }
+            let Some(key) = asked::read::<K>(&key) else { return };
+            if !right.begins().await {
+                return;
             }
-        })
-    }
-
-    fn revive<'a>(self: Arc<Self>, right: Arc<Owning>, key: &'a [u8]) -> Later<'a, ()> {
-        Box::pin(async move {
             let tenure: Arc<dyn Tenure> = right;
-            let Some(key) = asked::read::<K>(key) else { return };
             // If it fails, whoever asks for it next is told.
             let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
         })

@@ -1,6 +1,7 @@
 //! What a shard takes along from one node to the next, as it is written down and sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ impl Bag {
 }
 
 /// The same in parts, each short enough to be sent. There is always one.
-pub(crate) fn parts(under: Under, bags: &[Bag]) -> Option<Vec<Part>> {
+pub(crate) fn parts<'a>(under: Under, bags: impl Iterator<Item = &'a Bag>) -> Option<Vec<Part>> {
     let mut chunks: Vec<Vec<&Bag>> = vec![Vec::new()];
     let mut weight = 0;
     for bag in bags {
@@ -72,9 +73,53 @@ impl Arriving {
     }
 }
 
-/// States that wait for the `init` of their processes, by scope and key.
+/// What the processes of a shard had under an epoch, for those that come after them.
 #[derive(Debug, Default)]
-pub(crate) struct Handed {
+pub(crate) struct Luggage {
     pub(crate) epoch: Epoch,
-    pub(crate) states: HashMap<(Vec<u8>, Vec<u8>), (u32, Vec<u8>)>,
+    /// By scope and key. In order, for simulations repeat.
+    bags: BTreeMap<(Vec<u8>, Vec<u8>), Bag>,
+}
+
+impl Luggage {
+    pub(crate) fn new(epoch: Epoch, bags: Vec<Bag>) -> Luggage {
+        let mut luggage = Luggage { epoch, bags: BTreeMap::new() };
+        luggage.add(bags);
+        luggage
+    }
+
+    /// Adds what comes after that: a process that was not ready yet had only casts of its own.
+    pub(crate) fn add(&mut self, bags: Vec<Bag>) {
+        for bag in bags {
+            match self.bags.entry((bag.scope.clone(), bag.key.clone())) {
+                Entry::Vacant(place) => drop(place.insert(bag)),
+                Entry::Occupied(mut before) => before.get_mut().casts.extend(bag.casts),
+            }
+        }
+    }
+
+    pub(crate) fn bag(&self, scope: &[u8], key: &[u8]) -> Option<&Bag> {
+        self.bags.get(&(scope.to_vec(), key.to_vec()))
+    }
+
+    pub(crate) fn take(&mut self, scope: &[u8], key: &[u8]) -> Option<Bag> {
+        self.bags.remove(&(scope.to_vec(), key.to_vec()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bags.is_empty()
+    }
+
+    /// Scopes and keys.
+    pub(crate) fn keys(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.bags.keys().cloned().collect()
+    }
+
+    pub(crate) fn bags(&self) -> impl Iterator<Item = &Bag> {
+        self.bags.values()
+    }
+
+    pub(crate) fn into_bags(self) -> Vec<Bag> {
+        self.bags.into_values().collect()
+    }
 }

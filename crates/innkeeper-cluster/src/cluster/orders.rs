@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::luggage::{Arriving, Bag, Handed, parts};
+use super::luggage::{Arriving, Bag, Luggage, parts};
 use super::{Desk, Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
@@ -31,6 +31,12 @@ impl Inner {
                 Command::Open { shard, epoch } | Command::Reopen { shard, epoch } => {
                     self.run(async move { inner.unpack(Under { shard, epoch }).await });
                 }
+                Command::Claim { shard, epoch } => {
+                    // It is older than what was lost with that owner.
+                    if let Some(desk) = self.desk(shard) {
+                        desk.arriving.lock().take_if(|arriving| arriving.epoch <= epoch);
+                    }
+                }
                 Command::Commit { shard, .. } => {
                     self.run(async move { inner.forget(shard).await });
                 }
@@ -54,7 +60,7 @@ impl Inner {
 
     fn close(&self, shard: Shard) {
         if let Some(desk) = self.desk(shard) {
-            desk.closed.store(true, Ordering::Release);
+            desk.open.store(0, Ordering::Release);
         }
     }
 
@@ -69,18 +75,10 @@ impl Inner {
         for scope in self.scopes() {
             bags.append(&mut scope.pack(right.clone()).await);
         }
-        // What came here and was never asked for goes on as it is.
-        let handed = std::mem::take(&mut *desk.handed.lock());
-        if handed.epoch == under.epoch {
-            bags.extend(handed.states.into_iter().map(|((scope, key), (version, state))| Bag {
-                scope,
-                key,
-                version,
-                state: Some(state),
-                casts: Vec::new(),
-            }));
-        }
-        *desk.packed.lock() = Some(Arc::new(bags));
+        // What no process that was ready has had goes on as it is.
+        let mut packed = desk.take_handed(under.epoch);
+        packed.add(bags);
+        *desk.packed.lock() = Some(packed);
         loop {
             let left = self.left.notified();
             if !self.leaving.lock().contains_key(&under) {
@@ -96,8 +94,11 @@ impl Inner {
     async fn offer(&self, under: Under, to: Session) {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
-        let bags = desk.packed.lock().clone().unwrap_or_default();
-        let is_taken = self.send_parts(under, to, &bags).await.is_some();
+        let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
+        let is_taken = match parts {
+            Some(parts) => self.send_parts(parts, to).await.is_some(),
+            None => false,
+        };
         let Under { shard, epoch } = under;
         self.node
             .report(match is_taken {
@@ -107,13 +108,14 @@ impl Inner {
             .await;
     }
 
-    async fn send_parts(&self, under: Under, to: Session, bags: &[Bag]) -> Option<()> {
-        let origin = Origin { sender: u64::from(under.shard), under: None };
-        for part in parts(under, bags)? {
+    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Option<()> {
+        for part in parts {
+            let shard = part.under.shard;
+            let origin = Origin { sender: u64::from(shard), under: None };
             let request = Request::Prepare(part);
             let sent = self.links().request(to, origin, request, limits::PART_WAIT).await;
             if let Err(why) = &sent {
-                tracing::warn!(shard = under.shard, %why, "a shard stays: its state was not taken");
+                tracing::warn!(shard, %why, "a shard stays: its state was not taken");
             }
             sent.ok()?;
         }
@@ -141,8 +143,6 @@ impl Inner {
         if arriving.as_ref().is_none_or(|arriving| arriving.epoch != epoch || part.number == 0) {
             *arriving = Some(Arriving::new(epoch));
         }
-        // Until it was unpacked, or turns out not to come here.
-        desk.closed.store(true, Ordering::Release);
         if let Some(arriving) = arriving.as_mut() {
             arriving.take(part, bags);
         }
@@ -153,37 +153,23 @@ impl Inner {
     async fn unpack(self: &Arc<Self>, under: Under) {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
-        let packed = desk.packed.lock().take();
-        let arrived = desk.arriving.lock().take().filter(|it| it.epoch == under.epoch);
-        let bags = match (packed, arrived.and_then(Arriving::whole)) {
-            (Some(own), _) => Arc::unwrap_or_clone(own),
-            (None, Some(bags)) => bags,
-            (None, None) => Vec::new(),
-        };
-        let right = desk.right(&self.node, under);
-        let mut casts = Vec::new();
-        let mut handed = Handed { epoch: under.epoch, ..Handed::default() };
-        for Bag { scope, key, version, state, casts: waiting } in bags {
-            if let Some(state) = state {
-                handed.states.insert((scope.clone(), key.clone()), (version, state));
-            }
-            casts.push((scope, key, version, waiting));
-        }
+        let own = desk.packed.lock().take();
+        let arrived = desk.arriving.lock().take_if(|arriving| arriving.epoch <= under.epoch);
+        // What was packed here holds as long as nobody else has acted for the shard since.
+        let own = own.filter(|own| under.epoch - own.epoch <= 1).map(Luggage::into_bags);
+        let arrived = arrived.filter(|arrived| arrived.epoch == under.epoch);
+        let bags = own.or_else(|| arrived?.whole()).unwrap_or_default();
+        let handed = Luggage::new(under.epoch, bags);
+        let keys = handed.keys();
         *desk.handed.lock() = handed;
-        // Before anybody else can say something: they were sent before.
-        for (scope, key, version, waiting) in &casts {
-            if let Some(scope) = self.scope(&scope.clone().into()) {
-                scope.deliver(right.clone(), key, *version, waiting).await;
-            }
-        }
-        desk.closed.store(false, Ordering::Release);
+        desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
-        let inner = self.clone();
+        let (inner, right) = (self.clone(), desk.right(&self.node, under));
         self.run(async move {
             // One after the other: who is asked for meanwhile does not wait for them.
-            for (scope, key, ..) in casts {
+            for (scope, key) in keys {
                 if let Some(scope) = inner.scope(&scope.into()) {
-                    scope.revive(right.clone(), &key).await;
+                    scope.revive(right.clone(), key).await;
                 }
             }
         });
@@ -194,21 +180,22 @@ impl Inner {
         let Some(desk) = self.desk(shard) else { return };
         let _turn = desk.turn.lock().await;
         *desk.packed.lock() = None;
-        desk.closed.store(false, Ordering::Release);
-        self.node.wake();
     }
 
-    /// What the process of a key had elsewhere, once.
-    pub(super) fn take_handed(
-        &self,
-        under: Under,
-        scope: &[u8],
-        key: &[u8],
-    ) -> Option<(u32, Vec<u8>)> {
-        let mut handed = self.desk(under.shard)?.handed.lock();
-        if handed.epoch != under.epoch || handed.states.is_empty() {
-            return None;
+    /// What the process of a key had before, for its `init` under this ownership.
+    pub(super) fn handed(&self, under: Under, scope: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+        let handed = self.desk(under.shard)?.handed.lock();
+        let is_it = handed.epoch == under.epoch && !handed.is_empty();
+        is_it.then(|| handed.bag(scope, key)?.state.clone())?
+    }
+
+    /// A process is ready, with what was handed to it. Answers the casts that came along.
+    pub(super) fn settled(&self, under: Under, scope: &[u8], key: &[u8]) -> Vec<Vec<u8>> {
+        let Some(desk) = self.desk(under.shard) else { return Vec::new() };
+        let mut handed = desk.handed.lock();
+        if handed.epoch != under.epoch || handed.is_empty() {
+            return Vec::new();
         }
-        handed.states.remove(&(scope.to_vec(), key.to_vec()))
+        handed.take(scope, key).map(|bag| bag.casts).unwrap_or_default()
     }
 }

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
 use super::way::{self, To, Way};
-use super::{Cluster, Inner, Kind, own};
-use crate::frame::Request;
+use super::{Cluster, Inner, Kind};
+use crate::frame::{Request, Under};
 use crate::links::Response;
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Session, Shard};
@@ -121,11 +121,17 @@ where
         Some(right)
     }
 
-    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        let (key, under) = (asked::write(key)?, own(tenure)?);
-        let (version, state) = self.inner.take_handed(under, &self.scope, &key)?;
-        // What another version has packed nobody here can read.
-        (version == P::VERSION).then_some(state)
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        let (key, shard) = self.locate(key)?;
+        let under = Under { shard, epoch: tenure.epoch() };
+        self.inner.handed(under, &self.scope, &key)
+    }
+
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message> {
+        let Some((key, shard)) = self.locate(key) else { return Vec::new() };
+        let under = Under { shard, epoch: tenure.epoch() };
+        let casts = self.inner.settled(under, &self.scope, &key);
+        casts.iter().filter_map(|cast| asked::read(cast)).collect()
     }
 
     fn get(

@@ -1,8 +1,9 @@
 //! The right of this node to act for one shard, as the processes that run there ask for it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 
 use innkeeper::placement::{Standing, Tenure};
 
@@ -14,13 +15,27 @@ use crate::ownership::{Gate, Release};
 pub(crate) struct Owning {
     node: Node,
     pub(crate) under: Under,
-    /// Something of the shard is being packed or is still to be unpacked.
-    closed: Arc<AtomicBool>,
+    /// Under which epoch something of the shard may be begun here.
+    open: Arc<AtomicU64>,
 }
 
 impl Owning {
-    pub(crate) fn new(node: Node, under: Under, closed: Arc<AtomicBool>) -> Self {
-        Owning { node, under, closed }
+    pub(crate) fn new(node: Node, under: Under, open: Arc<AtomicU64>) -> Self {
+        Owning { node, under, open }
+    }
+
+    /// Waits until something may be begun under it; `false` if nothing ever may.
+    pub(crate) async fn begins(&self) -> bool {
+        poll_fn(|cx| {
+            // Before it is asked: it may change in between.
+            self.wake_on_change(cx.waker());
+            match self.begin() {
+                Standing::Yes => Poll::Ready(true),
+                Standing::NotNow => Poll::Pending,
+                Standing::Never => Poll::Ready(false),
+            }
+        })
+        .await
     }
 }
 
@@ -36,9 +51,10 @@ impl Tenure for Owning {
     fn begin(&self) -> Standing {
         match self.node.gate(self.under.shard) {
             Gate::Open(epoch) if epoch == self.under.epoch => {
-                match self.closed.load(Ordering::Acquire) {
-                    false => Standing::Yes,
-                    true => Standing::NotNow,
+                // Else something is being packed, or is still to be unpacked.
+                match self.open.load(Ordering::Acquire) == epoch {
+                    true => Standing::Yes,
+                    false => Standing::NotNow,
                 }
             }
             // Frozen, on its way to another node, or lost: the last for good.

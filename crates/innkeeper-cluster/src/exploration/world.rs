@@ -228,6 +228,7 @@ impl World {
                 | Command::Reopen { .. }
                 | Command::Offer { .. }
                 | Command::Commit { .. }
+                | Command::Claim { .. }
                 | Command::Lost { .. } => {}
             }
         }

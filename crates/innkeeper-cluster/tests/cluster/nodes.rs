@@ -233,7 +233,7 @@ impl Process for Room {
             return Err(StartError::failed("told to"));
         }
         let alive = house.census.enter(key.clone());
-        let handed = ctx.take_handed().map(|handed| postcard::from_bytes(&handed).unwrap());
+        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
         let (count, seen) = handed.unwrap_or_default();
         Ok(Room { key, house, count, seen, _alive: alive })
     }

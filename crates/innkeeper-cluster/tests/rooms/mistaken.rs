@@ -74,8 +74,12 @@ impl Placement<String, Room> for Placing {
         Some(Arc::new(Right { real, mistake: self.mistake }))
     }
 
-    fn take_handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        self.real.take_handed(key, tenure)
+    fn handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        self.real.handed(key, tenure)
+    }
+
+    fn settled(&self, key: &String, tenure: &dyn Tenure) -> Vec<Add> {
+        self.real.settled(key, tenure)
     }
 
     fn get(

@@ -153,7 +153,7 @@ impl Process for Room {
     async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, oracle, node) = args.clone();
         oracle.started(&key, ctx.epoch());
-        let handed = ctx.take_handed().map(|handed| postcard::from_bytes(&handed).unwrap());
+        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
         let count = handed.map(|(epoch, count): (u64, u64)| {
             oracle.handed(&key, epoch, count);
             count

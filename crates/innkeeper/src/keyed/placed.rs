@@ -288,14 +288,22 @@ pub(crate) async fn stop_here<K: Key, P: Process>(
 }
 
 impl<K: Key, P: Process> Scope<K, P> {
-    /// What is here of an earlier tenure ends first; the next one waits for that.
-    pub(super) fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
-        match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
+    /// What is here of another tenure: of an earlier one it ends first, and the next waits for
+    /// that; who asks under the earlier one is late.
+    pub(super) fn of_another(
+        &self,
+        cell: Arc<KeyedCell<K, P>>,
+        tenure: &dyn Tenure,
+    ) -> Result<Option<Found<K, P>>, GetError> {
+        if cell.owner.placed().is_some_and(|placed| placed.tenure().epoch() > tenure.epoch()) {
+            return Err(GetError::Away(Away::NotOwner));
+        }
+        Ok(match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
             Stopping::NotFound | Stopping::Unparked => None,
             Stopping::Wait(flight, _) => {
                 Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
             }
-        }
+        })
     }
 
     /// Ends every process under a tenure in order, waits until they have ended, and answers what
@@ -307,7 +315,10 @@ impl<K: Key, P: Process> Scope<K, P> {
                 if let Some(guest) = &cell.owner.placed
                     && cell.owner.runs_under(tenure)
                 {
-                    guest.pack();
+                    // What is ending does so on its own account.
+                    if !matches!(cell.ask(), Asked::WaitForEnd(_)) {
+                        guest.pack();
+                    }
                     let stopping = self.stop_cell(&cell, ExitReason::Shutdown);
                     ends.push((cell, stopping));
                 }

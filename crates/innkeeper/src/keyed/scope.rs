@@ -13,13 +13,14 @@ use tokio::sync::broadcast;
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
 use crate::clock::{self, Moment};
-use crate::error::{Away, GetError};
+use crate::error::GetError;
 use crate::exit::ExitReason;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
 use crate::keyed::guest::Guest;
+use crate::keyed::placed::away;
 use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
@@ -88,12 +89,6 @@ pub(crate) struct Wanted<'a, P: Process> {
 /// What a process is to run under, where the scope is placed.
 pub(crate) type Under<'a> = Option<&'a Arc<dyn Tenure>>;
 
-/// Whether whoever asks does so under a right that is over: what is there now is not theirs, and
-/// nothing is to be started, or ended, for them.
-fn is_over(under: Under<'_>) -> bool {
-    under.is_some_and(|tenure| tenure.release() == Standing::Never)
-}
-
 impl<P: Process> Wanted<'_, P> {
     pub(crate) fn nothing() -> Self {
         Wanted { args: None, client: None }
@@ -122,10 +117,7 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     /// The cell of a key, if it has one that is of use.
-    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Option<Found<K, P>> {
-        if is_over(under) {
-            return None;
-        }
+    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Result<Option<Found<K, P>>, GetError> {
         self.look_at(key, self.hasher.hash_one(key), under)
     }
 
@@ -141,20 +133,27 @@ impl<K: Key, P: Process> Scope<K, P> {
         Some((cell, incarnation))
     }
 
-    fn look_at(&self, key: &K, hash: u64, under: Under<'_>) -> Option<Found<K, P>> {
-        let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
+    fn look_at(
+        &self,
+        key: &K,
+        hash: u64,
+        under: Under<'_>,
+    ) -> Result<Option<Found<K, P>>, GetError> {
+        let Some(cell) = self.table.find(hash, |cell| cell.owner.key == *key) else {
+            return Ok(None);
+        };
         if let Some(tenure) = under
             && !cell.owner.runs_under(tenure)
         {
-            return self.left_over(cell);
+            return self.of_another(cell, &**tenure);
         }
         if let Some(incarnation) = cell.live() {
-            return Some(Found::Live(cell, incarnation));
+            return Ok(Some(Found::Live(cell, incarnation)));
         }
-        match cell.ask() {
+        Ok(match cell.ask() {
             Asked::Vacant => None,
             asked => Some(Found::Cell { cell, asked, mine: false }),
-        }
+        })
     }
 
     /// Finds the cell of a key, or makes one and has it run.
@@ -164,11 +163,8 @@ impl<K: Key, P: Process> Scope<K, P> {
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
-        if is_over(under) {
-            return Err(GetError::Away(Away::NotOwner));
-        }
         let hash = self.hasher.hash_one(key);
-        match self.look_at(key, hash, under) {
+        match self.look_at(key, hash, under)? {
             Some(found) => Ok(found),
             None => self.start(key, hash, wanted, under),
         }
@@ -186,6 +182,11 @@ impl<K: Key, P: Process> Scope<K, P> {
         // The key is cloned before the lock is taken: that is user code.
         let mut key_of_cell = Some(key.clone());
         let make = || {
+            // Under the lock of the table: whoever looks for all processes of a right under which
+            // nothing is begun any more finds every one that was made.
+            if let Some(away) = under.and_then(|tenure| away(&**tenure)) {
+                return Err(Failed(GetError::Away(away)));
+            }
             self.take_rates(wanted.client)?;
             let owner = KeyedOwner {
                 key: key_of_cell.take().unwrap_or_else(|| key.clone()),
@@ -450,9 +451,16 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
         }
     }
 
-    fn take_handed(&self) -> Option<Vec<u8>> {
+    fn handed(&self) -> Option<Vec<u8>> {
         let placement = self.shared.placement.as_ref()?;
-        placement.take_handed(&self.key, &**self.placed()?.tenure())
+        placement.handed(&self.key, &**self.placed()?.tenure())
+    }
+
+    fn settled(&self) -> Vec<P::Message> {
+        match (&self.shared.placement, self.placed()) {
+            (Some(placement), Some(placed)) => placement.settled(&self.key, &**placed.tenure()),
+            _ => Vec::new(),
+        }
     }
 
     fn refused(&self) {
