@@ -44,7 +44,7 @@ const QUIET: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
     None,
-    /// What rooms answer leaves unchecked.
+    /// What rooms show others leaves unchecked.
     NoSecondCheck,
     /// Messages are begun while the session is in doubt.
     NoFirstCheck,

@@ -15,6 +15,7 @@ use crate::program::Added;
 pub(crate) struct Counts {
     pub(crate) started: u64,
     pub(crate) begun: u64,
+    pub(crate) outputs: u64,
     pub(crate) replies: u64,
     pub(crate) not_delivered: u64,
     pub(crate) unknown: u64,
@@ -110,6 +111,16 @@ impl Oracle {
             state.fail(format!("call {id} to {key} was begun twice"));
         }
         state.act(key, epoch, "handler");
+    }
+
+    /// Something that a handler has brought about is seen by others.
+    pub(crate) fn left(&self, key: &str, epoch: u64) {
+        let mut state = self.0.lock();
+        state.counts.outputs += 1;
+        let begun = state.keys.get(key).map_or(0, |key| key.begun);
+        if epoch < begun {
+            state.fail(format!("an output of {key} left under {epoch}, after {begun}"));
+        }
     }
 
     /// What is known of a key.
@@ -229,10 +240,11 @@ impl Counts {
         }
     }
 
-    fn all_mut(&mut self) -> [(&'static str, &mut u64); 11] {
+    fn all_mut(&mut self) -> [(&'static str, &mut u64); 12] {
         [
             ("started", &mut self.started),
             ("begun", &mut self.begun),
+            ("outputs", &mut self.outputs),
             ("replies", &mut self.replies),
             ("not_delivered", &mut self.not_delivered),
             ("unknown", &mut self.unknown),

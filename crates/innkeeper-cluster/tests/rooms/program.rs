@@ -93,7 +93,7 @@ impl Program {
         let (cluster, mut membership) = joined.ok()?;
         let (oracle, mistake, node) = (self.oracle.clone(), self.mistake, self.host.number);
         let rooms = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
-            (key.clone(), oracle.clone(), node)
+            (key.clone(), oracle.clone(), node, mistake)
         });
         let rooms = rooms.name("rooms").placed_by(&Mistaken { cluster: cluster.clone(), mistake });
         *self.rooms.lock() = rooms.start(supervisor).await.ok();
@@ -118,6 +118,7 @@ pub(crate) struct Room {
     key: String,
     oracle: Oracle,
     node: usize,
+    mistake: Mistake,
     count: u64,
 }
 
@@ -147,24 +148,30 @@ impl Remote for Room {
 }
 
 impl Process for Room {
-    type Args = (String, Oracle, usize);
+    type Args = (String, Oracle, usize, Mistake);
     type Message = Add;
 
     async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
-        let (key, oracle, node) = args.clone();
+        let (key, oracle, node, mistake) = args.clone();
         oracle.started(&key, ctx.epoch());
         let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
         let count = handed.map(|(epoch, count): (u64, u64)| {
             oracle.handed(&key, epoch, count);
             count
         });
-        Ok(Room { key, oracle, node, count: count.unwrap_or(0) })
+        Ok(Room { key, oracle, node, mistake, count: count.unwrap_or(0) })
     }
 
     async fn handle(&mut self, add: Add, reply: ReplyTo<Add>, ctx: &mut Context<Self>) {
         self.oracle.begun(&self.key, ctx.epoch(), add.id);
         sleep(add.takes).await;
         self.count += 1;
+        let (oracle, key, epoch) = (self.oracle.clone(), self.key.clone(), ctx.epoch());
+        let tell = move || oracle.left(&key, epoch);
+        match self.mistake {
+            Mistake::NoSecondCheck => tell(),
+            _ => ctx.output(tell),
+        }
         reply.send(Added { epoch: ctx.epoch(), count: self.count, node: self.node });
     }
 
