@@ -3,6 +3,7 @@
 mod builder;
 mod get;
 mod guest;
+mod owner;
 mod page;
 mod placed;
 mod scope;

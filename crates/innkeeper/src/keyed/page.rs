@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::keyed::scope::KeyedCell;
+use crate::keyed::owner::KeyedCell;
 use crate::keyed::{Key, Keyed};
 use crate::limits;
 use crate::observe::ProcessInfo;

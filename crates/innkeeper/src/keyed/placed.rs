@@ -12,7 +12,8 @@ use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::keyed::get::{self, Answer};
-use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
+use crate::keyed::owner::KeyedCell;
+use crate::keyed::scope::{Found, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, stop};
 use crate::owner::Owner;
