@@ -1,7 +1,8 @@
 //! Processes by key on the nodes of a cluster: each runs on the node that owns its key's shard, and
 //! is talked to from all of them.
 
-mod asked;
+pub(crate) mod asked;
+mod feed;
 mod hosting;
 mod luggage;
 mod orders;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::Tenure;
 use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -32,6 +34,7 @@ use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
 use crate::node::Node;
+use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
@@ -185,6 +188,14 @@ impl Cluster {
             over
         };
         Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
+    }
+
+    /// What the node says of itself that owns a key's shard, as far as is known here. `None`:
+    /// nobody does, or it is not known who.
+    pub fn owner<K: Serialize>(&self, key: &K) -> Option<Member> {
+        let node = &self.inner.node;
+        let shard = shard_of(&asked::write(key)?, node.shards());
+        node.member(node.owner(shard)?.owner)
     }
 
     /// This node: what it owns, whom it knows, and how it leaves.

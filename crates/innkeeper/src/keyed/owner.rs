@@ -1,4 +1,4 @@
-//! What the process of one key needs of its scope: its arguments, what follows its end, who is told.
+//! The owner of one key's process: its arguments, what follows its end, who is told.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
