@@ -7,7 +7,10 @@ mod hosting;
 mod luggage;
 mod orders;
 mod placing;
+mod roster;
+mod seen;
 mod tenure;
+mod view;
 mod way;
 
 use std::any::Any;
@@ -40,6 +43,7 @@ use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
+pub use roster::{NodeInfo, ShardInfo};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by

@@ -30,7 +30,7 @@ pub struct Packed<K, M> {
 /// [`Away`](crate::Away) if that is over.
 pub struct Hosted<K: Key, P: Process> {
     /// Weak: the scope keeps its placement, which keeps this.
-    scope: Weak<Scope<K, P>>,
+    pub(super) scope: Weak<Scope<K, P>>,
 }
 
 impl<K: Key, P: Process> Hosted<K, P> {
