@@ -10,8 +10,8 @@ use innkeeper_cluster::net::Net;
 use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::{Cluster, JoinError, Settings};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits;
 
@@ -39,7 +39,8 @@ pub(crate) struct Membership {
     pub(crate) cluster: Cluster,
     /// Whether the session could not be proven for so long that members are let go.
     pub(crate) frozen: watch::Receiver<bool>,
-    session: AbortOnDropHandle<Over>,
+    /// One task, for as long as the session lasts.
+    session: JoinSet<Over>,
 }
 
 impl Membership {
@@ -49,13 +50,14 @@ impl Membership {
         let (cluster, session) = Cluster::join(coordinator, clock, net, &settings).await?;
         let (tell, frozen) = watch::channel(false);
         let watched = cluster.clone();
-        let session = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             tokio::select! {
                 over = session => over,
                 () = watch_frozen(&watched, &tell) => unreachable!("it watches for ever"),
             }
         });
-        Ok(Membership { cluster, frozen, session: AbortOnDropHandle::new(session) })
+        Ok(Membership { cluster, frozen, session: task })
     }
 
     /// Joins once more after a session that has ended; tries until that works.
@@ -74,7 +76,7 @@ impl Membership {
     /// Waits until the session is over.
     pub(crate) async fn over(&mut self) -> Over {
         // If its task is gone, the runtime ends.
-        (&mut self.session).await.unwrap_or(Over::Evicted)
+        self.session.join_next().await.and_then(Result::ok).unwrap_or(Over::Evicted)
     }
 
     /// Gives all shards away, if there is anybody to take them, and leaves.
