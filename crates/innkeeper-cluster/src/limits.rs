@@ -104,3 +104,10 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// How many bytes of a shard's state are sent at once, before the next process's begins another
+/// part.
+pub const PART_BYTES: usize = 256 << 10;
+
+/// How long one part may take.
+pub const PART_WAIT: Duration = Duration::from_secs(2);

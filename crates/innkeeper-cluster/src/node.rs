@@ -208,6 +208,11 @@ impl Node {
         self.shared.waiting.lock().push(waker.clone());
     }
 
+    /// Wakes all who wait until something may be done again.
+    pub(crate) fn wake(&self) {
+        self.shared.wake();
+    }
+
     /// What the node's own clocks show.
     pub fn now(&self) -> Now {
         self.shared.clock.now()
@@ -312,10 +317,15 @@ impl Shared {
         }
         let turns = |command: &Command| !matches!(command, Command::Send { .. } | Command::List);
         if is_anew || commands.iter().any(turns) {
-            let woken = std::mem::take(&mut *self.waiting.lock());
-            woken.into_iter().for_each(Waker::wake);
+            self.wake();
         }
         commands
+    }
+
+    /// Wakes all who wait until something may be done again.
+    fn wake(&self) {
+        let woken = std::mem::take(&mut *self.waiting.lock());
+        woken.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn over(&self) -> Option<Over> {

@@ -126,6 +126,14 @@ pub enum Command {
     },
     /// Read all records, and report them.
     List,
+    /// The shard is being claimed, for its last owner is gone: what that has sent along for this
+    /// epoch, in vain, is not to be used.
+    Claim {
+        /// Which.
+        shard: Shard,
+        /// The epoch that is asked for.
+        epoch: Epoch,
+    },
     /// The shard is served now, under this epoch.
     Open {
         /// Which.

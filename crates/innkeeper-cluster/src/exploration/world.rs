@@ -261,6 +261,7 @@ impl World {
                 | Command::Reopen { .. }
                 | Command::Offer { .. }
                 | Command::Commit { .. }
+                | Command::Claim { .. }
                 | Command::Lost { .. } => {}
             }
         }

@@ -181,6 +181,7 @@ impl Ownership {
         if let Some(owner) = owner.filter(|owner| *owner != me) {
             compares.push(Compare::Created(Key::Node(owner.node), 0));
         }
+        let is_orphan = owner.is_some_and(|owner| owner != me);
         let (mut writes, mut claims) = (Vec::new(), Vec::new());
         for shard in shards {
             let Some(held) = self.held(shard) else { continue };
@@ -193,6 +194,9 @@ impl Ownership {
             compares.push(Compare::Modified(Key::Shard(shard), modified));
             writes.push(Write::Put(Key::Shard(shard), Value::Owned(owned)));
             claims.push((shard, owned.epoch));
+            if is_orphan {
+                commands.push(Command::Claim { shard, epoch: owned.epoch });
+            }
         }
         self.send(Purpose::Claim(claims), Txn { compares, writes }, commands);
     }
