@@ -97,6 +97,20 @@ pub enum Staged {
 /// The kind of fault in which a process stands still: what it does is done before or after.
 pub const STOP: &str = "stop";
 
+/// What has to be in a drill, by kind of fault.
+pub const FAULTS: [&str; 10] = [
+    "cut",
+    "one way in",
+    "one way out",
+    "pair",
+    STOP,
+    "kill",
+    "etcd leader stopped",
+    "etcd disk frozen",
+    "restart",
+    "join and leave",
+];
+
 /// A change of the cluster's records, in order: `records.jsonl`, taken from etcd's own history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,22 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::evidence::Evidence;
-use crate::records::{Form, Noted, Outcome, Staged};
+use crate::records::{FAULTS, Form, Noted, Outcome, Staged};
 use crate::shards;
-
-/// What has to be in a drill, by kind of fault.
-pub(crate) const FAULTS: [&str; 10] = [
-    "cut",
-    "one way in",
-    "one way out",
-    "pair",
-    "stop",
-    "kill",
-    "etcd leader stopped",
-    "etcd disk frozen",
-    "restart",
-    "join and leave",
-];
 
 /// What there was.
 #[derive(Clone, Debug, Default, PartialEq)]

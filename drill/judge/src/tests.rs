@@ -1,8 +1,7 @@
 //! Each promise, broken on purpose in a drill that is otherwise fine.
 
 use super::*;
-use crate::records::{Call, Form, Noted, Outcome, Record, STOP, Setting, Staged};
-use crate::tally::FAULTS;
+use crate::records::{Call, FAULTS, Form, Noted, Outcome, Record, STOP, Setting, Staged};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;

@@ -1,0 +1,172 @@
+//! A client of the drill: some callers who call rooms by way of any node, and write down what came
+//! of it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_judge::records::{Call, Outcome};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::dice::Dice;
+use crate::line::{self, Question};
+use crate::log::Log;
+use crate::{Error, clock};
+
+/// How a client is started.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ClientArgs {
+    /// Its name.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Which of the clients it is.
+    #[arg(long)]
+    pub(crate) number: u64,
+    /// The nodes, by name: `n1=10.77.0.11:7100`.
+    #[arg(long, value_delimiter = ',', value_parser = node)]
+    pub(crate) nodes: Vec<(String, SocketAddr)>,
+    /// How many rooms there are.
+    #[arg(long)]
+    pub(crate) keys: u64,
+    /// How many call at once.
+    #[arg(long)]
+    pub(crate) callers: u64,
+    /// How long a caller waits between two calls, at most.
+    #[arg(long)]
+    pub(crate) pause_ms: u64,
+    /// Whether many calls take long.
+    #[arg(long)]
+    pub(crate) slow: bool,
+    /// Where it writes down what happens.
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+}
+
+fn node(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("expected NAME=ADDRESS")?;
+    let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+    Ok((name.to_owned(), address))
+}
+
+/// How long most calls may take: longer than a session lasts.
+const PATIENT: Duration = Duration::from_secs(8);
+
+/// How much longer than a call may take its answer is waited for.
+const LATE: Duration = Duration::from_secs(2);
+
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// Calls until it is told to end; what was asked is waited for.
+pub(crate) async fn run(args: ClientArgs) -> Result<(), Error> {
+    let log = Arc::new(Log::open(&args.folder.join(format!("client-{}.jsonl", args.name)))?);
+    let mut end = signal(SignalKind::terminate())?;
+    let (ends, ending) = watch::channel(false);
+    let mut callers = JoinSet::new();
+    for number in 0..args.callers {
+        let dice = Dice::new(args.number << 32 | number << 8);
+        let next = args.number << 56 | number << 40;
+        let connections = HashMap::new();
+        let caller = Caller { args: args.clone(), log: log.clone(), dice, next, connections };
+        callers.spawn(caller.call(ending.clone()));
+    }
+    end.recv().await;
+    ends.send_replace(true);
+    callers.join_all().await;
+    Ok(())
+}
+
+struct Caller {
+    args: ClientArgs,
+    log: Arc<Log>,
+    dice: Dice,
+    /// The number of the next call.
+    next: u64,
+    connections: HashMap<usize, BufReader<TcpStream>>,
+}
+
+impl Caller {
+    async fn call(mut self, ending: watch::Receiver<bool>) {
+        let mut at = self.any();
+        while !*ending.borrow() {
+            sleep(self.dice.ms(0, self.args.pause_ms)).await;
+            if self.dice.one_in(16) {
+                at = self.any();
+            }
+            let question = self.question();
+            let (call, key) = (question.call, question.key.clone());
+            let began = clock::now();
+            let outcome = self.ask(at, question).await;
+            let node = self.args.nodes[at].0.clone();
+            let is_ok = matches!(outcome, Outcome::Ok { .. });
+            self.log.note(&Call { call, key, node, began, ended: clock::now(), outcome });
+            if !is_ok {
+                at = self.any();
+            }
+        }
+    }
+
+    fn any(&mut self) -> usize {
+        self.dice.below(self.args.nodes.len() as u64) as usize
+    }
+
+    fn question(&mut self) -> Question {
+        let dice = &mut self.dice;
+        let takes = match dice.below(100) {
+            0..50 if self.args.slow => dice.ms(200, 1_000),
+            0 => dice.ms(100, 1_000),
+            1..8 => dice.ms(1, 50),
+            _ => Duration::ZERO,
+        };
+        let within = if dice.one_in(10) { dice.ms(200, 2_000) } else { PATIENT };
+        let key = format!("room-{}", dice.below(self.args.keys));
+        self.next += 1;
+        Question { call: self.next, key, takes, within }
+    }
+
+    async fn ask(&mut self, at: usize, question: Question) -> Outcome {
+        let Some(mut connection) = self.connect(at).await else {
+            return Outcome::NotDelivered { why: "client: no connection".to_owned() };
+        };
+        let unknown = |why: &str| Outcome::Unknown { why: format!("client: {why}") };
+        let mut said = String::new();
+        let answered = timeout(question.within + LATE, async {
+            connection.write_all(question.write().as_bytes()).await?;
+            connection.read_line(&mut said).await
+        });
+        match answered.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return unknown("the connection broke"),
+            Err(_) => return unknown("no answer"),
+        }
+        match line::outcome(question.call, &said) {
+            Some(outcome) => {
+                self.connections.insert(at, connection);
+                outcome
+            }
+            None => unknown("the connection ended"),
+        }
+    }
+
+    /// Takes the connection to a node, or a new one: it is put back once it has answered.
+    async fn connect(&mut self, at: usize) -> Option<BufReader<TcpStream>> {
+        if let Some(connection) = self.connections.remove(&at) {
+            // One that the node has ended meanwhile reads as its end.
+            let state = connection.get_ref().try_read(&mut [0]);
+            if state.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return Some(connection);
+            }
+        }
+        let stream =
+            timeout(CONNECT, TcpStream::connect(self.args.nodes[at].1)).await.ok()?.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(BufReader::new(stream))
+    }
+}

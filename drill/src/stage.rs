@@ -1,0 +1,81 @@
+//! Where a drill takes place: in namespaces of its own for network, mounts and processes, so that
+//! the system removes all of it when the director is gone, whatever it died of.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::director::DirectorArgs;
+
+/// What it ends with where no drill can take place.
+const UNABLE: u8 = 3;
+
+/// What it is made with, each with Debian's package.
+const TOOLS: [(&str, &str); 8] = [
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("fsfreeze", "util-linux"),
+    ("mount", "mount"),
+    ("losetup", "mount"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("ip", "iproute2"),
+];
+
+/// Namespaces for network, mounts and processes.
+const NAMESPACES: [&str; 5] = ["--net", "--mount", "--pid", "--fork", "--mount-proc"];
+
+/// Becomes the director, in namespaces of its own.
+pub(crate) fn enter(args: &DirectorArgs) -> ExitCode {
+    if let Some(why) = unable(args) {
+        eprintln!("no drill: {why}");
+        return ExitCode::from(UNABLE);
+    }
+    let Ok(program) = std::env::current_exe() else { return ExitCode::FAILURE };
+    let mut direct = Command::new("setpriv");
+    // Whoever started it may be killed: then the director ends in order, and all else with it.
+    direct.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES);
+    direct.arg("--kill-child=TERM").arg(program).arg("direct").args(args.words());
+    let error = direct.exec();
+    eprintln!("no drill: setpriv: {error}");
+    ExitCode::from(UNABLE)
+}
+
+/// Why none can take place.
+fn unable(args: &DirectorArgs) -> Option<String> {
+    for (tool, package) in TOOLS {
+        if !is_there(tool) {
+            return Some(format!("there is no {tool}; install {package}"));
+        }
+    }
+    if !args.etcd.is_file() {
+        let named = args.etcd.display();
+        return Some(format!("{named} is no etcd; install etcd-server, or set INNKEEPER_ETCD"));
+    }
+    let mut probe = Command::new("unshare");
+    probe.args(NAMESPACES).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        return Some("namespaces cannot be made; it has to run as root".to_owned());
+    }
+    None
+}
+
+fn is_there(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
+}
+
+/// Runs a tool to its end.
+pub(crate) fn tool(words: &[&str]) -> Result<(), crate::Error> {
+    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{}: {}", words.join(" "), said.trim()).into())
+}
+
+/// A path as a word.
+pub(crate) fn word(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
