@@ -77,7 +77,7 @@ const CLIENTS: u8 = 3;
 const SHARDS: u16 = 64;
 const KEYS: u64 = 48;
 const CALLERS: u64 = 10;
-const PAUSE_MS: u64 = 60;
+const PAUSE_MS: u64 = 25;
 
 /// How long the cluster may take to be there.
 const READY: Duration = Duration::from_secs(60);
