@@ -1,7 +1,8 @@
 //! Processes by key on the nodes of a cluster: each runs on the node that owns its key's shard, and
 //! is talked to from all of them.
 
-mod asked;
+pub(crate) mod asked;
+mod feed;
 mod hosting;
 mod orders;
 mod placing;

@@ -20,6 +20,7 @@ pub mod net;
 mod node;
 pub mod ownership;
 mod remote;
+pub mod subscriber;
 
 pub use cluster::{Cluster, Membership};
 pub use join::{JoinError, PROTOCOL, Settings};

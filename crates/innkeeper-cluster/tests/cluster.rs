@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/listening.rs"]
+mod listening;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 

@@ -46,12 +46,23 @@ fn written(process: &Process) -> Option<TokenStream> {
     })
 }
 
+/// Whether it is a `Subscriber`, by its name: such a one is carried, not written down.
+fn is_subscriber(of: &Type) -> bool {
+    let Type::Path(of) = of else { return false };
+    of.path.segments.last().is_some_and(|last| last.ident == "Subscriber")
+}
+
 fn messages(process: &Process) -> TokenStream {
     let (vis, name) = (&process.vis, format_ident!("{}Message", process.name));
     let doc = format!("What can be said to a `{}`.", process.name);
     let variants = process.handlers.iter().map(|handler| {
         let (variant, docs) = (variant(&handler.name), &handler.docs);
-        let fields = handler.args.iter().map(|(name, of)| quote!(#name: #of));
+        let fields = handler.args.iter().map(|(name, of)| {
+            let carried = (process.is_remote && is_subscriber(of)).then(|| {
+                quote!(#[serde(with = "::innkeeper_cluster::subscriber")])
+            });
+            quote!(#carried #name: #of)
+        });
         quote!(#(#docs)* #variant { #(#fields),* })
     });
     let written = written(process);

@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub(crate) mod outbox;
+pub(crate) mod seat;
 pub(crate) mod presence;
 pub(crate) mod session;
 pub(crate) mod socket;

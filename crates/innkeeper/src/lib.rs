@@ -33,6 +33,7 @@ mod registry;
 mod runner;
 mod seam;
 mod solo;
+mod subscriber;
 mod supervisor;
 mod target;
 mod task;
@@ -66,6 +67,7 @@ pub use registry::{
     Duplicate, KeyLock, Keys, LockError, RegisterError, Registry, RegistryEvent, Unique,
 };
 pub use solo::start;
+pub use subscriber::{PushError, Sink, Subscriber, Subscription, Unsubscribed};
 pub use supervisor::{
     AutoShutdown, ChildCount, DeleteError, Kind, Names, RestartError, ShutdownReport,
     StartChildError, Strategy, Supervisor, SupervisorBuilder, TreeNode, TreePage,

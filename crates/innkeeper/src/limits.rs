@@ -50,6 +50,9 @@ pub const SIBLINGS_MAX: usize = 10_000;
 /// Events kept for a slow subscriber before it is told that it lagged.
 pub const EVENTS: usize = 1024;
 
+/// Events that may wait for whoever has subscribed, where nothing else is said.
+pub const SUBSCRIPTION_EVENTS: usize = 1024;
+
 /// Exits that a key remembers for whoever asks why it is restarting.
 pub const EXITS_REMEMBERED: usize = 3;
 

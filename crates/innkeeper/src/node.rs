@@ -12,7 +12,7 @@ use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::observe::ProcessInfo;
-use crate::placement::Tenure;
+use crate::placement::{Placed, Tenure};
 use crate::registry::slot::Signal;
 use crate::wait_for::WaitNode;
 
@@ -75,9 +75,9 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// Does something that others see, as soon as it may be seen.
-    fn put(&self, output: Box<dyn FnOnce() + Send>) {
-        output();
+    /// Where what it brings about gets out, if it may run only while its node acts for its key.
+    fn placed(&self) -> Option<&Placed> {
+        None
     }
 }
 

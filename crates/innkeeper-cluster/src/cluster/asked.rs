@@ -1,5 +1,6 @@
 //! What nodes ask of each other's processes, and what they answer, as it is written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Lost;
 use crate::links;
+use crate::subscriber::{self, Listening};
 
 /// Something that is asked, and of what kind of process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +30,19 @@ pub(crate) enum Ask<'a> {
     Stop { reason: Exit },
     Exit { to: u64, reason: Option<Exit> },
     Watch { to: u64 },
+    /// A call that brings a subscriber: its answer comes among what that is told.
+    Feed { to: u64, within_ms: u32, message: &'a [u8] },
+}
+
+/// How what a subscriber is told begins, if it is the answer to the message that brought it.
+pub(crate) const TAG_ANSWER: u8 = 0;
+
+/// What a subscriber is told besides.
+#[derive(Debug, Serialize)]
+pub(crate) enum Fed<E> {
+    /// Never made here: it holds the place of [`TAG_ANSWER`].
+    _Answer,
+    Event(E),
 }
 
 /// What is answered.
@@ -131,6 +146,12 @@ pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
             None
         }
     }
+}
+
+/// Writes a message down, with the subscriber that it brings.
+pub(crate) fn write_message(what: &impl Serialize) -> Option<(Bytes, Option<Arc<dyn Listening>>)> {
+    let (written, listening) = subscriber::outgoing(|| write(what));
+    written.map(|bytes| (bytes, listening))
 }
 
 /// Reads what was written down.

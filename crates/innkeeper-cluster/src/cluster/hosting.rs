@@ -1,13 +1,14 @@
 //! What this node does about what other nodes ask of the processes that run here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use innkeeper::placement::{Later, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
 use serde::de::DeserializeOwned;
 
-use super::Inner;
+use super::{Inner, feed};
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::placing::Placing;
 use super::tenure::Owning;
@@ -15,14 +16,15 @@ use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
 use crate::remote::Remote;
+use crate::subscriber::{self, Origin};
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
-    /// The end of an incarnation that runs here.
-    fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason>;
+    /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
+    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
@@ -75,17 +77,7 @@ impl Service for Inner {
 
     fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
-        let end = scope.end_of(&message);
-        self.run(async move {
-            let reason = tokio::select! {
-                biased;
-                reason = end => reason,
-                () = subscriber.over() => return,
-            };
-            if let Some(why) = asked::write(&Exit::from(reason)) {
-                subscriber.end(why);
-            }
-        });
+        self.run(scope.listen(message, subscriber));
     }
 
     fn prepare(&self, _: From, _: Part, answer: Answer) {
@@ -114,27 +106,20 @@ where
 {
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
-            let right = self.inner.right(message.shard);
-            // Who knows a later epoch knows more than this node, which is to learn it first.
-            let Some(right) = right.filter(|right| right.under.epoch >= message.epoch) else {
-                return Done::not(NotDelivered::Away(Away::NotOwner));
-            };
-            let asked = asked::read::<Asked<'_>>(&message.body);
-            let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
-            let (Some(Asked { ask, .. }), Some(key)) = (asked, asked::read::<K>(&message.key))
-            else {
-                return Done::not(NotDelivered::Away(Away::Incompatible));
-            };
-            self.answer(from, &right, &key, ask).await
+            match self.admit(&message) {
+                Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
+                Err(done) => done,
+            }
         })
     }
 
-    fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason> {
-        let process = self.watched(message);
+    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
-            match process {
-                None => ExitReason::NoProcess,
-                Some(process) => process.ended().await,
+            let asked = asked::read::<Asked<'_>>(&message.body);
+            match asked.map(|asked| asked.ask) {
+                Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
+                Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
+                _ => {}
             }
         })
     }
@@ -156,6 +141,44 @@ where
     K: Key + DeserializeOwned,
     P: Remote,
 {
+    /// What is asked, if this node can be asked it.
+    fn admit<'a>(&self, message: &'a Message) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
+        let right = self.inner.right(message.shard);
+        // Who knows a later epoch knows more than this node, which is to learn it first.
+        let right = right.filter(|right| right.under.epoch >= message.epoch);
+        let right = right.ok_or_else(|| Done::not(NotDelivered::Away(Away::NotOwner)))?;
+        let asked = asked::read::<Asked<'_>>(&message.body);
+        let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
+        match (asked, asked::read::<K>(&message.key)) {
+            (Some(Asked { ask, .. }), Some(key)) => Ok((right, key, ask)),
+            _ => Err(Done::not(NotDelivered::Away(Away::Incompatible))),
+        }
+    }
+
+    /// Says something to a process here, and writes down what it answers.
+    async fn bring(
+        &self,
+        right: &Arc<Owning>,
+        key: &K,
+        to: u64,
+        message: P::Message,
+        within: Duration,
+    ) -> Done {
+        let tenure: Arc<dyn Tenure> = right.clone();
+        match self.here().call(&tenure, key, named(to), message, within).await {
+            Ok(reply) => match asked::write(&reply) {
+                Some(reply) => Done::under(right.under, &Answered::Reply(&reply)),
+                None => Done { under: None, body: None },
+            },
+            Err(CallError::NotDelivered { why, .. }) => Done::not(why),
+            Err(CallError::Unknown(why)) => {
+                let body = asked::write(&Answered::Unknown(why.into()));
+                Done { under: None, body }
+            }
+            Err(_) => Done { under: None, body: None },
+        }
+    }
+
     /// Asks the processes here, and writes down what they answer.
     async fn answer(&self, from: From, right: &Arc<Owning>, key: &K, ask: Ask<'_>) -> Done {
         let (under, within) = (right.under, from.within);
@@ -174,18 +197,7 @@ where
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                match self.here().call(&tenure, key, named(to), message, within).await {
-                    Ok(reply) => match asked::write(&reply) {
-                        Some(reply) => Done::under(under, &Answered::Reply(&reply)),
-                        None => Done { under: None, body: None },
-                    },
-                    Err(CallError::NotDelivered { why, .. }) => Done::not(why),
-                    Err(CallError::Unknown(why)) => {
-                        let body = asked::write(&Answered::Unknown(why.into()));
-                        Done { under: None, body }
-                    }
-                    Err(_) => Done { under: None, body: None },
-                }
+                self.bring(right, key, to, message, within).await
             }
             Ask::Cast { to, message } => {
                 let Some(message) = asked::read(message) else {
@@ -213,15 +225,56 @@ where
                 }
                 Done::under(under, &Answered::Taken)
             }
-            Ask::Watch { .. } => Done { under: None, body: None },
+            Ask::Watch { .. } | Ask::Feed { .. } => Done { under: None, body: None },
         }
     }
 
-    /// The incarnation that somebody wants to watch.
-    fn watched(&self, message: &Message) -> Option<ProcessRef<P::Message>> {
-        let Asked { ask: Ask::Watch { to }, .. } = asked::read(&message.body)? else { return None };
-        let key = asked::read::<K>(&message.key)?;
-        self.here().process(&key, Incarnation::from_bits(to))
+    /// Tells of the end of an incarnation that runs here.
+    async fn watch(&self, key: &[u8], to: u64, subscriber: &Subscriber) {
+        let key = asked::read::<K>(key);
+        let process = key.and_then(|key| self.here().process(&key, Incarnation::from_bits(to)));
+        let end = async {
+            match process {
+                None => ExitReason::NoProcess,
+                Some(process) => process.ended().await,
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            reason = end => reason,
+            () = subscriber.over() => return,
+        };
+        if let Some(why) = asked::write(&Exit::from(reason)) {
+            subscriber.end(why);
+        }
+    }
+
+    /// Carries out a call that brings a subscriber, and tells that the answer.
+    async fn feed(&self, message: &Message, subscriber: Subscriber) {
+        let subscriber = Arc::new(subscriber);
+        let Done { under, body } = self.fed(message, &subscriber).await;
+        if let Some(body) = body {
+            // Who cannot be told any more knows that it does not know.
+            let _ = subscriber.push(under, feed::answer(&body));
+        }
+    }
+
+    async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
+        let (right, key, ask) = match self.admit(message) {
+            Ok(admitted) => admitted,
+            Err(done) => return done,
+        };
+        let Ask::Feed { to, within_ms, message } = ask else {
+            return Done::not(NotDelivered::Away(Away::Incompatible));
+        };
+        let origin = Origin::Distant(subscriber.clone(), right.under);
+        match subscriber::incoming(origin, || asked::read(message)) {
+            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+            Some(message) => {
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.bring(&right, &key, to, message, within).await
+            }
+        }
     }
 }
 

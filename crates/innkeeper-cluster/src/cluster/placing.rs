@@ -44,6 +44,9 @@ where
 /// What came back of a question.
 type Told = Result<(Session, To, Response), Failed>;
 
+/// What came back of a message.
+type Said = Result<Response, Failed>;
+
 impl<K, P> Placing<K, P>
 where
     K: Key + DeserializeOwned,
@@ -77,6 +80,25 @@ where
             let request = Request::Call(to.message(body));
             let told = inner.links().request(owner, origin, request, within).await;
             told.map(|response| (owner, to, response)).map_err(asked::failed)
+        })
+    }
+
+    /// Says something to whichever process a key has elsewhere, once.
+    fn say(&self, key: &K, message: &P::Message, within: Duration) -> Later<'static, Said> {
+        let Some((message, listening)) = asked::write_message(message) else {
+            return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
+        };
+        let Some(listening) = listening else {
+            let told = self.ask(key, Ask::Call { to: 0, message: &message }, within);
+            return Box::pin(async { told.await.map(|(_, _, response)| response) });
+        };
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let asking = self.asking(key, Ask::Feed { to: 0, within_ms, message: &message });
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let (owner, to, body, origin) = asking.map_err(not_delivered)?;
+            let told = inner.feed(owner, origin, to.message(body), listening, within).await;
+            told.map_err(asked::failed)
         })
     }
 
@@ -164,13 +186,8 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<<P::Message as Message>::Reply, Failed>> {
-        let Some(said) = asked::write(message) else {
-            return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
-        };
-        let told = self.ask(key, Ask::Call { to: 0, message: &said }, within);
-        Box::pin(
-            async move { way::reply::<P::Message>(told.await.map(|(_, _, response)| response)) },
-        )
+        let said = self.say(key, message, within);
+        Box::pin(async move { way::reply::<P::Message>(said.await) })
     }
 
     fn cast(
@@ -179,13 +196,18 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<(), NotDelivered>> {
-        let Some(said) = asked::write(message) else {
-            return Box::pin(async { Err(NotDelivered::Away(Away::Incompatible)) });
+        let told: Later<'static, Said> = match asked::write_message(message) {
+            Some((message, None)) => {
+                let told = self.ask(key, Ask::Cast { to: 0, message: &message }, within);
+                Box::pin(async { told.await.map(|(_, _, response)| response) })
+            }
+            // As a call, whose answer nobody waits for.
+            Some((_, Some(_))) => self.say(key, message, within),
+            None => Box::pin(async { Err(not_delivered(Away::Incompatible)) }),
         };
-        let told = self.ask(key, Ask::Cast { to: 0, message: &said }, within);
         Box::pin(async move {
             match told.await {
-                Ok((_, _, response)) => match asked::read(&response.body) {
+                Ok(response) => match asked::read(&response.body) {
                     Some(Answered::NotDelivered(why)) => Err(why.into()),
                     _ => Ok(()),
                 },

@@ -17,7 +17,7 @@ use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
-use crate::placement::Tenure;
+use crate::placement::{Placed, Tenure};
 use crate::process::Message;
 use crate::process_ref::{Port, Refused};
 use crate::registry::slot::Signal;
@@ -205,10 +205,7 @@ impl<O: Owner> Node for Cell<O> {
         self.owner.take_handed()
     }
 
-    fn put(&self, output: Box<dyn FnOnce() + Send>) {
-        match self.owner.placed() {
-            None => output(),
-            Some(placed) => placed.put(output),
-        }
+    fn placed(&self) -> Option<&Placed> {
+        self.owner.placed()
     }
 }

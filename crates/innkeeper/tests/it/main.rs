@@ -29,6 +29,7 @@ mod shutdown;
 mod stop;
 mod strategies;
 mod stress;
+mod subscribe;
 mod supervisor;
 mod task;
 mod timers;

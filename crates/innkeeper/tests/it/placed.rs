@@ -9,7 +9,7 @@ use innkeeper::placement::{
 };
 use innkeeper::{
     Away, CallError, ExitReason, GetError, Incarnation, Keyed, NotDelivered, Outcome, ProcessRef,
-    StopError, Supervisor, Unknown,
+    StopError, Subscription, Supervisor, Unknown, Unsubscribed,
 };
 
 use crate::support::{
@@ -305,6 +305,56 @@ async fn no_more_is_kept_than_its_bound() {
     settle().await;
     let first: Vec<_> = (0..innkeeper::limits::OUTPUTS_HELD).collect();
     assert_eq!(*out.lock().unwrap(), first);
+}
+
+/// A subscriber that a process tells numbers while its node is in doubt, and those it heard.
+async fn told_in_doubt(numbers: std::ops::Range<u32>, right: &Arc<Right>) -> Subscription<u32> {
+    let log = Log::new();
+    let (scripts, cluster) = scripts(&log, right).await;
+    let (who, heard) = Subscription::with_capacity(4096);
+    let doubted = right.clone();
+    let via = scripts.via(&key("a"));
+    via.cast(act(move |_, ctx| {
+        Box::pin(async move {
+            ctx.push(&who, 1000).unwrap();
+            doubted.set(Standing::NotNow);
+            numbers.for_each(|number| ctx.push(&who, number).unwrap());
+        })
+    }))
+    .await
+    .unwrap();
+    settle().await;
+    drop((scripts, cluster));
+    heard
+}
+
+/// C3
+#[tokio::test(start_paused = true)]
+async fn who_listens_hears_nothing_in_doubt_and_all_of_it_in_order_after_that() {
+    let right = Right::new(1);
+    let mut heard = told_in_doubt(0..3, &right).await;
+    assert_eq!(heard.next().await, Ok(1000));
+    assert!(poll_once(&mut Box::pin(heard.next())).await.is_pending(), "unproven");
+    right.set(Standing::Yes);
+    for number in 0..3 {
+        assert_eq!(heard.next().await, Ok(number));
+    }
+}
+
+/// C3
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_what_is_lost_or_too_much_hears_that_it_is_over() {
+    let right = Right::new(1);
+    let mut heard = told_in_doubt(0..3, &right).await;
+    right.set(Standing::Never);
+    assert_eq!(heard.next().await, Ok(1000));
+    assert_eq!(heard.next().await, Err(Unsubscribed::Lost));
+    let right = Right::new(1);
+    let held = innkeeper::limits::OUTPUTS_HELD as u32;
+    let mut heard = told_in_doubt(0..held + 1, &right).await;
+    right.set(Standing::Yes);
+    assert_eq!(heard.next().await, Ok(1000));
+    assert_eq!(heard.next().await, Err(Unsubscribed::Lost));
 }
 
 #[tokio::test(start_paused = true)]
