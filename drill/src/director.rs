@@ -1,10 +1,12 @@
 //! The director of a drill: builds the cluster, has everything fail, and keeps what was written
 //! down.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use innkeeper_judge::records::{Form, Record, Setting, Staged};
+use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
@@ -35,7 +37,7 @@ pub(crate) struct DirectorArgs {
     #[arg(long, default_value = "target/drill")]
     pub(crate) folder: PathBuf,
     /// The program of etcd.
-    #[arg(long, env = "INNKEEPER_ETCD", default_value = "/usr/bin/etcd")]
+    #[arg(long, env = "INNKEEPER_ETCD", default_value = "etcd")]
     pub(crate) etcd: PathBuf,
 }
 
@@ -128,6 +130,7 @@ pub(crate) async fn run(args: DirectorArgs) -> Result<(), Error> {
 }
 
 async fn drill(args: DirectorArgs) -> Result<(), Error> {
+    let _lock = lock(&args.folder)?;
     let _ = std::fs::remove_dir_all(&args.folder);
     std::fs::create_dir_all(&args.folder)?;
     let mut cluster = Cluster::build(args).await?;
@@ -350,6 +353,18 @@ impl Node {
             return Ok(());
         }
         Err(format!("{} did not leave within {LEAVE:?}", self.name).into())
+    }
+}
+
+/// The folder is of one drill at a time.
+fn lock(folder: &Path) -> Result<File, Error> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let lock = File::create(folder.with_extension("lock"))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(format!("another drill is written down in {}", folder.display()).into()),
     }
 }
 

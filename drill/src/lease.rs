@@ -70,12 +70,15 @@ impl Held {
     async fn live(&self) {
         loop {
             let _ = self.live_once().await;
-            let mut state = self.state.lock();
-            (state.lease, state.until) = (None, 0);
-            state.shards.clear();
-            drop(state);
+            self.lose();
             sleep(LOOK).await;
         }
+    }
+
+    fn lose(&self) {
+        let mut state = self.state.lock();
+        (state.lease, state.until) = (None, 0);
+        state.shards.clear();
     }
 
     /// One lease, until it is over.

@@ -1,9 +1,10 @@
 //! Where a drill takes place: in namespaces of its own for network, mounts and processes, so that
 //! the system removes all of it when the director is gone, whatever it died of.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::director::DirectorArgs;
 
@@ -25,32 +26,42 @@ const TOOLS: [(&str, &str); 8] = [
 /// Namespaces for network, mounts and processes.
 const NAMESPACES: [&str; 5] = ["--net", "--mount", "--pid", "--fork", "--mount-proc"];
 
-/// Becomes the director, in namespaces of its own.
+/// Has the director work in namespaces of its own.
 pub(crate) fn enter(args: &DirectorArgs) -> ExitCode {
     if let Some(why) = unable(args) {
         eprintln!("no drill: {why}");
         return ExitCode::from(UNABLE);
     }
-    let Ok(program) = std::env::current_exe() else { return ExitCode::FAILURE };
+    match direct(args) {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever goes, be it killed, takes whom it has started along, down to the director: that ends in
+/// order, and all else with it.
+fn direct(args: &DirectorArgs) -> Result<ExitStatus, crate::Error> {
+    set_parent_process_death_signal(Some(Signal::TERM))?;
     let mut direct = Command::new("setpriv");
-    // Whoever started it may be killed: then the director ends in order, and all else with it.
-    direct.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES);
-    direct.arg("--kill-child=TERM").arg(program).arg("direct").args(args.words());
-    let error = direct.exec();
-    eprintln!("no drill: setpriv: {error}");
-    ExitCode::from(UNABLE)
+    direct.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES).arg("--kill-child=TERM");
+    direct.arg(std::env::current_exe()?).arg("direct").args(args.words());
+    Ok(direct.status()?)
 }
 
 /// Why none can take place.
 fn unable(args: &DirectorArgs) -> Option<String> {
     for (tool, package) in TOOLS {
-        if !is_there(tool) {
+        if !is_there(Path::new(tool)) {
             return Some(format!("there is no {tool}; install {package}"));
         }
     }
-    if !args.etcd.is_file() {
+    if !is_there(&args.etcd) {
         let named = args.etcd.display();
-        return Some(format!("{named} is no etcd; install etcd-server, or set INNKEEPER_ETCD"));
+        return Some(format!("there is no {named}; install etcd-server, or set INNKEEPER_ETCD"));
     }
     let mut probe = Command::new("unshare");
     probe.args(NAMESPACES).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
@@ -60,8 +71,9 @@ fn unable(args: &DirectorArgs) -> Option<String> {
     None
 }
 
-fn is_there(program: &str) -> bool {
+fn is_there(program: &Path) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
+    // A whole path stays what it is.
     std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
 }
 

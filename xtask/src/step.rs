@@ -19,27 +19,46 @@ impl Steps {
     /// Runs one step. The next ones run whether it fails or not, so that one run shows all that is
     /// wrong.
     pub(crate) fn run(&mut self, name: &str, command: Command) {
-        if self.code_of(name, command, None) != Some(0) {
+        self.run_to(name, command, 0);
+    }
+
+    /// Runs a step that is well if it ends with `good`.
+    pub(crate) fn run_to(&mut self, name: &str, command: Command, good: i32) {
+        if self.code_of(name, command, good, None) != Some(good) {
             self.failed.push(name.to_owned());
         }
     }
 
     /// Runs a step that ends with the code `unable` where a part of it could not run: `what`.
-    pub(crate) fn run_unless(&mut self, name: &str, command: Command, unable: i32, what: &str) {
-        match self.code_of(name, command, Some(unable)) {
-            Some(0) => {}
+    /// Answers whether all of it ran, and well.
+    pub(crate) fn run_unless(
+        &mut self,
+        name: &str,
+        command: Command,
+        unable: i32,
+        what: &str,
+    ) -> bool {
+        match self.code_of(name, command, 0, Some(unable)) {
+            Some(0) => return true,
             Some(code) if code == unable => self.skip(what),
             _ => self.failed.push(name.to_owned()),
         }
+        false
     }
 
     #[allow(clippy::disallowed_methods)]
-    fn code_of(&self, name: &str, mut command: Command, unable: Option<i32>) -> Option<i32> {
+    fn code_of(
+        &self,
+        name: &str,
+        mut command: Command,
+        good: i32,
+        unable: Option<i32>,
+    ) -> Option<i32> {
         eprintln!("=== {name}");
         let began = Instant::now();
         let code = command.status().ok().and_then(|status| status.code());
         let word = match code {
-            Some(0) => "ok",
+            Some(code) if code == good => "ok",
             code if code.is_some() && code == unable => "not all of it could run,",
             _ => "FAILED",
         };

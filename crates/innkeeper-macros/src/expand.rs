@@ -58,9 +58,8 @@ fn messages(process: &Process) -> TokenStream {
     let variants = process.handlers.iter().map(|handler| {
         let (variant, docs) = (variant(&handler.name), &handler.docs);
         let fields = handler.args.iter().map(|(name, of)| {
-            let carried = (process.is_remote && is_subscriber(of)).then(|| {
-                quote!(#[serde(with = "::innkeeper_cluster::subscriber")])
-            });
+            let carried = (process.is_remote && is_subscriber(of))
+                .then(|| quote!(#[serde(with = "::innkeeper_cluster::subscriber")]));
             quote!(#carried #name: #of)
         });
         quote!(#(#docs)* #variant { #(#fields),* })

@@ -136,11 +136,7 @@ impl<P: Process> Context<P> {
     /// # Errors
     /// [`PushError`]: the subscription is over, and it is to be dropped. An event that is kept
     /// is `Ok`.
-    pub fn push<E: Send + 'static>(
-        &self,
-        to: &Subscriber<E>,
-        event: E,
-    ) -> Result<(), PushError> {
+    pub fn push<E: Send + 'static>(&self, to: &Subscriber<E>, event: E) -> Result<(), PushError> {
         match self.port.placed() {
             None => to.sink().push(event),
             Some(placed) => placed.push(to, event),

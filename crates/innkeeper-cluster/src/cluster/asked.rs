@@ -24,14 +24,33 @@ pub(crate) struct Asked<'a> {
 /// What is asked of the process of a key. An incarnation of 0 is whichever there is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ask<'a> {
-    Get { starts: bool },
-    Call { to: u64, message: &'a [u8] },
-    Cast { to: u64, message: &'a [u8] },
-    Stop { reason: Exit },
-    Exit { to: u64, reason: Option<Exit> },
-    Watch { to: u64 },
+    Get {
+        starts: bool,
+    },
+    Call {
+        to: u64,
+        message: &'a [u8],
+    },
+    Cast {
+        to: u64,
+        message: &'a [u8],
+    },
+    Stop {
+        reason: Exit,
+    },
+    Exit {
+        to: u64,
+        reason: Option<Exit>,
+    },
+    Watch {
+        to: u64,
+    },
     /// A call that brings a subscriber: its answer comes among what that is told.
-    Feed { to: u64, within_ms: u32, message: &'a [u8] },
+    Feed {
+        to: u64,
+        within_ms: u32,
+        message: &'a [u8],
+    },
 }
 
 /// How what a subscriber is told begins, if it is the answer to the message that brought it.

@@ -8,10 +8,10 @@ use innkeeper::placement::{Later, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
 use serde::de::DeserializeOwned;
 
-use super::{Inner, feed};
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::placing::Placing;
 use super::tenure::Owning;
+use super::{Inner, feed};
 use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
