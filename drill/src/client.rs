@@ -42,12 +42,37 @@ pub(crate) struct ClientArgs {
     /// How long a caller waits between two calls, at most.
     #[arg(long)]
     pub(crate) pause_ms: u64,
-    /// Whether many calls take long.
+    /// How long the calls take.
     #[arg(long)]
-    pub(crate) slow: bool,
+    pub(crate) takes: Takes,
+    /// Each room is called once, by one caller, and that is all.
+    #[arg(long)]
+    pub(crate) once: bool,
     /// Where it writes down what happens.
     #[arg(long)]
     pub(crate) folder: PathBuf,
+}
+
+/// How long user code takes for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Takes {
+    /// No time.
+    None,
+    /// Some a while.
+    Some,
+    /// Many long.
+    Long,
+}
+
+impl Takes {
+    /// As it is called.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Takes::None => "none",
+            Takes::Some => "some",
+            Takes::Long => "long",
+        }
+    }
 }
 
 fn node(text: &str) -> Result<(String, SocketAddr), String> {
@@ -72,13 +97,20 @@ pub(crate) async fn run(args: ClientArgs) -> Result<(), Error> {
     let mut callers = JoinSet::new();
     for number in 0..args.callers {
         let dice = Dice::new(args.number << 32 | number << 8);
-        let next = args.number << 56 | number << 40;
+        // No two calls of a drill have the same number.
+        let next = args.number << 48 | number << 32;
         let connections = HashMap::new();
         let caller = Caller { args: args.clone(), log: log.clone(), dice, next, connections };
-        callers.spawn(caller.call(ending.clone()));
+        if args.once {
+            callers.spawn(caller.call_once(number));
+        } else {
+            callers.spawn(caller.call(ending.clone()));
+        }
     }
-    end.recv().await;
-    ends.send_replace(true);
+    if !args.once {
+        end.recv().await;
+        ends.send_replace(true);
+    }
     callers.join_all().await;
     Ok(())
 }
@@ -100,33 +132,49 @@ impl Caller {
             if self.dice.one_in(16) {
                 at = self.any();
             }
-            let question = self.question();
-            let (call, key) = (question.call, question.key.clone());
-            let began = clock::now();
-            let outcome = self.ask(at, question).await;
-            let node = self.args.nodes[at].0.clone();
-            let is_ok = matches!(outcome, Outcome::Ok { .. });
-            self.log.note(&Call { call, key, node, began, ended: clock::now(), outcome });
-            if !is_ok {
+            let room = self.dice.below(self.args.keys);
+            if !self.call_room(at, room).await {
                 at = self.any();
             }
         }
+    }
+
+    /// Calls the rooms that fall to this caller.
+    async fn call_once(mut self, number: u64) {
+        let (keys, callers) = (self.args.keys, self.args.callers as usize);
+        for room in (number..keys).step_by(callers) {
+            let at = self.any();
+            self.call_room(at, room).await;
+        }
+    }
+
+    /// Whether it was answered.
+    async fn call_room(&mut self, at: usize, room: u64) -> bool {
+        let question = self.question(room);
+        let (call, key) = (question.call, question.key.clone());
+        let began = clock::now();
+        let outcome = self.ask(at, question).await;
+        let node = self.args.nodes[at].0.clone();
+        let is_ok = matches!(outcome, Outcome::Ok { .. });
+        self.log.note(&Call { call, key, node, began, ended: clock::now(), outcome });
+        is_ok
     }
 
     fn any(&mut self) -> usize {
         self.dice.below(self.args.nodes.len() as u64) as usize
     }
 
-    fn question(&mut self) -> Question {
-        let dice = &mut self.dice;
+    fn question(&mut self, room: u64) -> Question {
+        let (dice, of) = (&mut self.dice, self.args.takes);
         let takes = match dice.below(100) {
-            0..50 if self.args.slow => dice.ms(200, 1_000),
-            0 => dice.ms(100, 1_000),
-            1..8 => dice.ms(1, 50),
+            0..50 if of == Takes::Long => dice.ms(200, 1_000),
+            0 if of != Takes::None => dice.ms(100, 1_000),
+            1..8 if of != Takes::None => dice.ms(1, 50),
             _ => Duration::ZERO,
         };
-        let within = if dice.one_in(10) { dice.ms(200, 2_000) } else { PATIENT };
-        let key = format!("room-{}", dice.below(self.args.keys));
+        let within =
+            if of != Takes::None && dice.one_in(10) { dice.ms(200, 2_000) } else { PATIENT };
+        let key = format!("room-{room}");
         self.next += 1;
         Question { call: self.next, key, takes, within }
     }

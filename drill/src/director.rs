@@ -11,14 +11,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use crate::client::Takes;
 use crate::disks::Disk;
+use crate::load::{CLIENTS, Load};
 use crate::log::Log;
 use crate::network::{Host, Network};
 use crate::node::{CLUSTER, Mistake};
 use crate::programs::Program;
 use crate::stage::word;
 use crate::store::Store;
-use crate::{Error, clock, papers, plan};
+use crate::{Error, figures, papers, plan};
 
 /// How a drill is to be.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +32,9 @@ pub(crate) struct DirectorArgs {
     /// judge asks for.
     #[arg(long, default_value_t = 10)]
     pub(crate) minutes: u64,
+    /// Measures what things take, in place of faults.
+    #[arg(long)]
+    pub(crate) figures: bool,
     /// What is wrong with the nodes, for the judge to find.
     #[arg(long)]
     pub(crate) mistake: Option<Mistake>,
@@ -50,6 +55,7 @@ impl DirectorArgs {
             format!("--etcd={}", self.etcd.display()),
         ];
         words.extend(self.short.then(|| "--short".to_owned()));
+        words.extend(self.figures.then(|| "--figures".to_owned()));
         words.extend(self.mistake.map(|mistake| match mistake {
             Mistake::Unchecked => "--mistake=unchecked".to_owned(),
             Mistake::Lease => "--mistake=lease".to_owned(),
@@ -59,6 +65,7 @@ impl DirectorArgs {
 
     fn form(&self) -> Form {
         match (self.mistake, self.short) {
+            (None, _) if self.figures => Form::Control,
             (Some(_), _) => Form::Control,
             (None, true) => Form::Short,
             (None, false) => Form::Long,
@@ -67,7 +74,7 @@ impl DirectorArgs {
 
     /// D. The default of the product, or the shortest that there is.
     fn session_ms(&self) -> u64 {
-        if self.form() == Form::Long { 5_000 } else { 3_000 }
+        if self.figures || self.form() == Form::Long { 5_000 } else { 3_000 }
     }
 }
 
@@ -75,7 +82,6 @@ impl DirectorArgs {
 const MEMBERS: u8 = 3;
 /// How many nodes there are; one more comes and goes.
 pub(crate) const NODES: usize = 4;
-const CLIENTS: u8 = 3;
 const SHARDS: u16 = 64;
 const KEYS: u64 = 48;
 const CALLERS: u64 = 10;
@@ -84,7 +90,7 @@ const PAUSE_MS: u64 = 25;
 /// How long the cluster may take to be there.
 const READY: Duration = Duration::from_secs(60);
 
-/// How long a node may take to leave in order, or a client to end.
+/// How long a node may take to leave in order.
 const LEAVE: Duration = Duration::from_secs(20);
 
 /// A cluster under drill.
@@ -95,7 +101,6 @@ pub(crate) struct Cluster {
     log: Log,
     pub(crate) members: Vec<Member>,
     pub(crate) nodes: Vec<Node>,
-    clients: Vec<Program>,
 }
 
 /// A member of etcd.
@@ -133,28 +138,32 @@ async fn drill(args: DirectorArgs) -> Result<(), Error> {
     let _lock = lock(&args.folder)?;
     let _ = std::fs::remove_dir_all(&args.folder);
     std::fs::create_dir_all(&args.folder)?;
-    let mut cluster = Cluster::build(args).await?;
+    let cluster = Cluster::build(args).await?;
     cluster.ready().await?;
-    let nodes = &cluster.nodes[..NODES];
-    let nodes: Vec<_> =
-        nodes.iter().map(|node| format!("{}={}", node.name, node.clients())).collect();
-    cluster.call(&nodes.join(","))?;
-    println!("{NODES} nodes, {MEMBERS} members of etcd, {CLIENTS} clients");
+    println!("{NODES} nodes, {MEMBERS} members of etcd, {} clients", CLIENTS.len());
+    if cluster.args.figures {
+        figures::measure(&cluster).await?;
+        return cluster.keep().await;
+    }
     let form = cluster.args.form();
+    let takes = if form == Form::Control { Takes::Long } else { Takes::Some };
+    let load = Load { keys: KEYS, callers: CALLERS, pause_ms: PAUSE_MS, takes, once: false };
+    let mut clients = cluster.call(0, load, &CLIENTS)?;
     match (form, cluster.args.mistake) {
         (Form::Short, _) => plan::short(&cluster).await?,
         (Form::Long, _) => plan::long(&cluster, cluster.args.minutes).await?,
         (Form::Control, Some(Mistake::Lease)) => plan::frozen(&cluster).await?,
         (Form::Control, _) => plan::stopped(&cluster).await?,
     }
-    cluster.end().await
+    clients.end().await?;
+    cluster.keep().await
 }
 
 impl Cluster {
     async fn build(args: DirectorArgs) -> Result<Cluster, Error> {
         let members: Vec<_> = (1..=MEMBERS).map(Host).collect();
         let nodes: Vec<_> = (11..=11 + NODES as u8).map(Host).collect();
-        let clients: Vec<_> = (21..21 + CLIENTS).map(Host).collect();
+        let clients = CLIENTS.map(Host).to_vec();
         let network = Network::make(&[members.clone(), nodes.clone(), clients].concat())?;
         let urls: Vec<_> = members.iter().map(|host| client_url(*host)).collect();
         let prefix = format!("/innkeeper/{CLUSTER}/");
@@ -164,15 +173,15 @@ impl Cluster {
         let log = Log::open(&args.folder.join("faults.jsonl"))?;
         let named = names.into_iter().zip(nodes);
         let nodes = named.map(|(name, host)| Node { name, host, place: Mutex::default() });
-        let (nodes, clients) = (nodes.collect(), Vec::new());
+        let nodes = nodes.collect();
         let members = members.iter().map(|host| Member::start(*host, &members, &args));
         let members = members.collect::<Result<_, _>>()?;
-        Ok(Cluster { args, network, store, log, members, nodes, clients })
+        Ok(Cluster { args, network, store, log, members, nodes })
     }
 
     async fn ready(&self) -> Result<(), Error> {
         self.store.leader().await?;
-        for node in &self.nodes[..NODES] {
+        for node in self.lasting() {
             self.start(node).await?;
         }
         let has_all = async {
@@ -187,26 +196,20 @@ impl Cluster {
         timeout(READY, has_all).await.map_err(|_| "the cluster does not come up".into())
     }
 
-    /// Starts the clients.
-    fn call(&mut self, nodes: &str) -> Result<(), Error> {
-        for number in 1..=CLIENTS {
-            let name = format!("c{number}");
-            let mut words = vec![
-                "client".to_owned(),
-                format!("--name={name}"),
-                format!("--number={number}"),
-                format!("--nodes={nodes}"),
-                format!("--keys={KEYS}"),
-                format!("--callers={CALLERS}"),
-                format!("--pause-ms={PAUSE_MS}"),
-                format!("--folder={}", word(&self.args.folder)),
-            ];
-            words.extend((self.args.form() == Form::Control).then(|| "--slow".to_owned()));
-            let said = self.args.folder.join(format!("{name}.said"));
-            let program = std::env::current_exe()?;
-            self.clients.push(Program::start(Host(20 + number), &said, &program, &words)?);
-        }
-        Ok(())
+    /// The nodes that are there all the time.
+    pub(crate) fn lasting(&self) -> &[Node] {
+        &self.nodes[..NODES]
+    }
+
+    /// Starts a program of the drill on a host.
+    pub(crate) fn program(
+        &self,
+        name: &str,
+        host: Host,
+        words: &[String],
+    ) -> Result<Program, Error> {
+        let said = self.args.folder.join(format!("{name}.said"));
+        Program::start(host, &said, &std::env::current_exe()?, words)
     }
 
     /// Starts a node.
@@ -231,9 +234,7 @@ impl Cluster {
             Mistake::Unchecked => "--mistake=unchecked".to_owned(),
             Mistake::Lease => "--mistake=lease".to_owned(),
         }));
-        let said = self.args.folder.join(format!("{}.said", node.name));
-        let program = std::env::current_exe()?;
-        place.program = Some(Program::start(node.host, &said, &program, &words)?);
+        place.program = Some(self.program(&node.name, node.host, &words)?);
         Ok(())
     }
 
@@ -262,13 +263,8 @@ impl Cluster {
         self.log.note(staged);
     }
 
-    /// Has the clients end, keeps what etcd remembers, and says what this was.
-    async fn end(mut self) -> Result<(), Error> {
-        for client in &mut self.clients {
-            if !client.end(LEAVE).await? {
-                return Err("a client did not end".into());
-            }
-        }
+    /// Keeps what etcd remembers, and says what this was.
+    async fn keep(&self) -> Result<(), Error> {
         let records = self.store.history().await?;
         let version = self.store.version().await?;
         let has_lease = self.args.mistake == Some(Mistake::Lease);
@@ -286,12 +282,11 @@ impl Cluster {
             prefix: self.store.prefix.clone(),
         };
         std::fs::write(self.args.folder.join("drill.json"), serde_json::to_string(&setting)?)?;
-        let at = clock::now() / 1_000_000_000;
-        println!("written down in {}, {at} s after the machine was started", self.folder());
+        println!("written down in {}", self.folder());
         Ok(())
     }
 
-    fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         self.args.folder.display().to_string()
     }
 }
@@ -322,6 +317,11 @@ impl Member {
 }
 
 impl Node {
+    /// As clients are told of it.
+    pub(crate) fn word(&self) -> String {
+        format!("{}={}", self.name, self.clients())
+    }
+
     /// Where clients reach it.
     fn clients(&self) -> String {
         format!("{}:7100", self.host.address())

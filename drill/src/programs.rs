@@ -51,6 +51,15 @@ impl Program {
         Ok(false)
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&mut self, within: Duration) -> Result<(), Error> {
+        let status = timeout(within, self.child.wait()).await;
+        match status.map_err(|_| "it does not end")?? {
+            status if status.success() => Ok(()),
+            status => Err(format!("it ended with {status}").into()),
+        }
+    }
+
     /// Kills it at once, and waits until it is gone.
     pub(crate) async fn kill(&mut self) -> Result<(), Error> {
         Ok(self.child.kill().await?)

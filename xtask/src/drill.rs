@@ -29,6 +29,11 @@ pub(crate) fn controls(steps: &mut Steps) {
     judged(steps, "drill with leases for ownership", &["--mistake=lease"], BROKEN);
 }
 
+/// What it takes: fail-over, moves, starts.
+pub(crate) fn figures(steps: &mut Steps) {
+    judged(steps, "drill that measures", &["--figures"], 0);
+}
+
 /// Carries one out and has it judged. `code`: what the judge has to end with.
 fn judged(steps: &mut Steps, name: &str, args: &[&str], code: i32) {
     if !install::builds_etcd() {

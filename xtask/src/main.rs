@@ -22,6 +22,7 @@ cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
 cargo xtask drill [--minutes N]  real processes to which everything is done (root; about 20 minutes)
 cargo xtask drill short     something of everything, in a minute
 cargo xtask drill controls  mistakes that its judge has to find
+cargo xtask drill figures   what fail-over, moves and starts take there
 cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
 cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         ["drill", "--minutes", minutes] => drill::long(&mut steps, minutes),
         ["drill", "short"] => drill::short(&mut steps),
         ["drill", "controls"] => drill::controls(&mut steps),
+        ["drill", "figures"] => drill::figures(&mut steps),
         ["deb"] => deb(&mut steps),
         ["soak"] => soak(&mut steps),
         _ => {

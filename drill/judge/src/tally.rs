@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::evidence::Evidence;
 use crate::records::{FAULTS, Form, Noted, Outcome, Staged};
-use crate::shards;
+use crate::{answers, shards};
 
 /// What there was.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Tally {
     pub faults: BTreeMap<String, u64>,
     /// Times in which all was well.
     pub quiet: u64,
+    /// The longest that a key took to answer from the beginning of one, in milliseconds.
+    pub slowest_ms: u64,
     /// Sessions that others ended.
     pub evictions: u64,
     /// Shards that were given by one live node to another.
@@ -46,6 +48,7 @@ impl Tally {
             moves: changes.moves,
             claims: changes.claims,
             quiet: evidence.quiet().count() as u64,
+            slowest_ms: answers::slowest(evidence).unwrap_or_default() / 1_000_000,
             ..Tally::default()
         };
         let faulty = faulty(evidence);
@@ -136,7 +139,8 @@ impl fmt::Display for Tally {
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind:<18} {count}")?;
         }
-        writeln!(f, "quiet times          {}", self.quiet)
+        writeln!(f, "quiet times          {}", self.quiet)?;
+        writeln!(f, "  slowest key        {} ms until it answered", self.slowest_ms)
     }
 }
 

@@ -80,6 +80,8 @@ fn a_drill_that_went_well_has_no_violation() {
     let verdict = judge(&fine());
     assert_eq!(verdict.violations, []);
     assert_eq!((verdict.tally.ok, verdict.tally.outputs, verdict.tally.keys), (180, 180, 1));
+    // Its first reply since the tenth second.
+    assert_eq!(verdict.tally.slowest_ms, 103);
     assert_eq!((verdict.tally.evictions, verdict.tally.claims, verdict.tally.moves), (1, 1, 0));
 }
 
