@@ -45,9 +45,9 @@ pub(crate) struct ClientArgs {
     /// How long the calls take.
     #[arg(long)]
     pub(crate) takes: Takes,
-    /// Each room is called once, by one caller, and that is all.
+    /// Which rooms a caller calls.
     #[arg(long)]
-    pub(crate) once: bool,
+    pub(crate) rooms: Rooms,
     /// Where it writes down what happens.
     #[arg(long)]
     pub(crate) folder: PathBuf,
@@ -71,6 +71,28 @@ impl Takes {
             Takes::None => "none",
             Takes::Some => "some",
             Takes::Long => "long",
+        }
+    }
+}
+
+/// Which rooms a caller calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Rooms {
+    /// Now this and now that.
+    Any,
+    /// One of its own.
+    Own,
+    /// Those that fall to it, once each, and that is all.
+    Once,
+}
+
+impl Rooms {
+    /// As it is called.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Rooms::Any => "any",
+            Rooms::Own => "own",
+            Rooms::Once => "once",
         }
     }
 }
@@ -101,13 +123,13 @@ pub(crate) async fn run(args: ClientArgs) -> Result<(), Error> {
         let next = args.number << 48 | number << 32;
         let connections = HashMap::new();
         let caller = Caller { args: args.clone(), log: log.clone(), dice, next, connections };
-        if args.once {
+        if args.rooms == Rooms::Once {
             callers.spawn(caller.call_once(number));
         } else {
-            callers.spawn(caller.call(ending.clone()));
+            callers.spawn(caller.call(number, ending.clone()));
         }
     }
-    if !args.once {
+    if args.rooms != Rooms::Once {
         end.recv().await;
         ends.send_replace(true);
     }
@@ -125,14 +147,17 @@ struct Caller {
 }
 
 impl Caller {
-    async fn call(mut self, ending: watch::Receiver<bool>) {
+    async fn call(mut self, own: u64, ending: watch::Receiver<bool>) {
         let mut at = self.any();
         while !*ending.borrow() {
             sleep(self.dice.ms(0, self.args.pause_ms)).await;
             if self.dice.one_in(16) {
                 at = self.any();
             }
-            let room = self.dice.below(self.args.keys);
+            let room = match self.args.rooms {
+                Rooms::Own => own,
+                _ => self.dice.below(self.args.keys),
+            };
             if !self.call_room(at, room).await {
                 at = self.any();
             }

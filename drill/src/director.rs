@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Takes;
+use crate::client::{Rooms, Takes};
 use crate::disks::Disk;
 use crate::load::{CLIENTS, Load};
 use crate::log::Log;
@@ -147,7 +147,14 @@ async fn drill(args: DirectorArgs) -> Result<(), Error> {
     }
     let form = cluster.args.form();
     let takes = if form == Form::Control { Takes::Long } else { Takes::Some };
-    let load = Load { keys: KEYS, callers: CALLERS, pause_ms: PAUSE_MS, takes, once: false };
+    let load = Load {
+        keys: KEYS,
+        callers: CALLERS,
+        pause_ms: PAUSE_MS,
+        takes,
+        rooms: Rooms::Any,
+        except: None,
+    };
     let mut clients = cluster.call(0, load, &CLIENTS)?;
     match (form, cluster.args.mistake) {
         (Form::Short, _) => plan::short(&cluster).await?,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Takes;
+use crate::client::{Rooms, Takes};
 use crate::director::{Cluster, NODES};
 use crate::load::{CLIENTS, Load};
 use crate::{Error, clock};
@@ -24,11 +24,35 @@ const BEFORE: Duration = Duration::from_secs(3);
 
 const MS: u64 = 1_000_000;
 
-/// Few callers for many rooms, one after the other.
-const MANY: Load = Load { keys: 1_000, callers: 30, pause_ms: 20, takes: Takes::None, once: false };
+/// Rooms that are each called all the time, by a caller of its own on every client.
+const WATCHED: Load = Load {
+    keys: 64,
+    callers: 64,
+    pause_ms: 40,
+    takes: Takes::None,
+    rooms: Rooms::Own,
+    except: None,
+};
 
 /// About 2 000 calls a second.
-const BUSY: Load = Load { keys: 1_000, callers: 30, pause_ms: 60, takes: Takes::None, once: false };
+const BUSY: Load = Load {
+    keys: 1_000,
+    callers: 30,
+    pause_ms: 80,
+    takes: Takes::None,
+    rooms: Rooms::Any,
+    except: None,
+};
+
+/// Every room once.
+const ONCE: Load = Load {
+    keys: 100_000,
+    callers: 128,
+    pause_ms: 0,
+    takes: Takes::None,
+    rooms: Rooms::Once,
+    except: None,
+};
 
 pub(crate) async fn measure(cluster: &Cluster) -> Result<(), Error> {
     steady().await?;
@@ -68,7 +92,7 @@ async fn writes() -> Result<f64, Error> {
 async fn begin(cluster: &Cluster) -> Result<(), Error> {
     let node = &cluster.nodes[NODES - 1];
     node.leave().await?;
-    let load = Load { keys: 100_000, callers: 128, pause_ms: 0, takes: Takes::None, once: true };
+    let load = Load { except: Some(NODES - 1), ..ONCE };
     let mut clients = cluster.call(1, load, &CLIENTS[..1])?;
     clients.done().await?;
     let calls = clients.calls(cluster)?;
@@ -91,7 +115,8 @@ async fn begin(cluster: &Cluster) -> Result<(), Error> {
 /// One node gives all of its shards away, and ends, while it is called.
 async fn planned(cluster: &Cluster) -> Result<(), Error> {
     let node = &cluster.nodes[0];
-    let mut clients = cluster.call(4, BUSY, &CLIENTS)?;
+    let load = Load { except: Some(0), ..BUSY };
+    let mut clients = cluster.call(4, load, &CLIENTS)?;
     sleep(BEFORE).await;
     let began = clock::now();
     node.leave().await?;
@@ -122,7 +147,8 @@ async fn planned(cluster: &Cluster) -> Result<(), Error> {
 async fn fail_over(cluster: &Cluster, part: u64, how: &str) -> Result<(), Error> {
     let at = part as usize - 1;
     let node = &cluster.nodes[at];
-    let mut clients = cluster.call(part, MANY, &CLIENTS)?;
+    let load = Load { except: Some(at), ..WATCHED };
+    let mut clients = cluster.call(part, load, &CLIENTS)?;
     sleep(BEFORE).await;
     let lost = clock::now();
     if how == "silence" {
@@ -161,7 +187,7 @@ async fn fail_over(cluster: &Cluster, part: u64, how: &str) -> Result<(), Error>
 /// 10 000 rooms are called at once after the loss of a node.
 async fn crowd(cluster: &Cluster) -> Result<(), Error> {
     cluster.nodes[1].kill().await?;
-    let load = Load { keys: 10_000, callers: 10_000, pause_ms: 0, takes: Takes::None, once: true };
+    let load = Load { keys: 10_000, callers: 10_000, except: Some(1), ..ONCE };
     let mut clients = cluster.call(5, load, &CLIENTS[..1])?;
     clients.done().await?;
     let calls = clients.calls(cluster)?;

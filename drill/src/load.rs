@@ -5,7 +5,7 @@ use std::time::Duration;
 use innkeeper_judge::records::Call;
 
 use crate::Error;
-use crate::client::Takes;
+use crate::client::{Rooms, Takes};
 use crate::director::Cluster;
 use crate::network::Host;
 use crate::programs::Program;
@@ -27,8 +27,9 @@ pub(crate) struct Load {
     pub(crate) callers: u64,
     pub(crate) pause_ms: u64,
     pub(crate) takes: Takes,
-    /// Each room is called once by each client, and that is all.
-    pub(crate) once: bool,
+    pub(crate) rooms: Rooms,
+    /// By way of every node but this one, which is about to go.
+    pub(crate) except: Option<usize>,
 }
 
 /// Clients that call.
@@ -40,11 +41,13 @@ pub(crate) struct Clients {
 impl Cluster {
     /// Starts clients, one on each of some hosts. `part`: which of the drill's, from 0.
     pub(crate) fn call(&self, part: u64, load: Load, hosts: &[u8]) -> Result<Clients, Error> {
-        let nodes: Vec<_> = self.lasting().iter().map(|node| node.word()).collect();
+        let nodes = self.lasting().iter().enumerate();
+        let nodes = nodes.filter(|(at, _)| Some(*at) != load.except);
+        let nodes: Vec<_> = nodes.map(|(_, node)| node.word()).collect();
         let mut programs = Vec::new();
         for host in hosts {
             let name = name(part, *host);
-            let mut words = vec![
+            let words = vec![
                 "client".to_owned(),
                 format!("--name={name}"),
                 format!("--number={}", part << 8 | u64::from(*host)),
@@ -53,9 +56,9 @@ impl Cluster {
                 format!("--callers={}", load.callers),
                 format!("--pause-ms={}", load.pause_ms),
                 format!("--takes={}", load.takes.word()),
+                format!("--rooms={}", load.rooms.word()),
                 format!("--folder={}", self.folder()),
             ];
-            words.extend(load.once.then(|| "--once".to_owned()));
             programs.push(self.program(&name, Host(*host), &words)?);
         }
         Ok(Clients { part, programs })
