@@ -7,9 +7,13 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::director::DirectorArgs;
+use crate::node::Mistake;
 
 /// What it ends with where no drill can take place.
 const UNABLE: u8 = 3;
+
+/// What it ends with where etcd does not have the fault that a control is about.
+const MENDED: u8 = 4;
 
 /// What it is made with, each with Debian's package.
 const TOOLS: [(&str, &str); 8] = [
@@ -31,6 +35,13 @@ pub(crate) fn enter(args: &DirectorArgs) -> ExitCode {
     if let Some(why) = unable(args) {
         eprintln!("no drill: {why}");
         return ExitCode::from(UNABLE);
+    }
+    if args.mistake == Some(Mistake::Lease)
+        && let Some(version) = version(&args.etcd)
+        && is_mended(&version)
+    {
+        eprintln!("no drill: a frozen leader of etcd {version} does not keep leases alive");
+        return ExitCode::from(MENDED);
     }
     match direct(args) {
         Ok(status) if status.success() => ExitCode::SUCCESS,
@@ -71,6 +82,26 @@ fn unable(args: &DirectorArgs) -> Option<String> {
     None
 }
 
+/// The version that etcd says it has.
+fn version(etcd: &Path) -> Option<String> {
+    let said = Command::new(etcd).arg("--version").output().ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    let version = said.lines().find_map(|line| line.strip_prefix("etcd Version: "))?;
+    Some(version.trim().to_owned())
+}
+
+/// Whether its leases are not kept alive by a leader that is none any more (etcd-io/etcd#15247).
+fn is_mended(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    match (next(), next(), next()) {
+        (3, ..4, _) => false,
+        (3, 4, patch) => patch >= 31,
+        (3, 5, patch) => patch >= 13,
+        (major, ..) => major >= 3,
+    }
+}
+
 fn is_there(program: &Path) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     // A whole path stays what it is.
@@ -90,4 +121,19 @@ pub(crate) fn tool(words: &[&str]) -> Result<(), crate::Error> {
 /// A path as a word.
 pub(crate) fn word(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_known_which_etcd_has_the_fault() {
+        for version in ["3.3.25", "3.4.23", "3.4.30", "3.5.12"] {
+            assert!(!is_mended(version), "{version}");
+        }
+        for version in ["3.4.31", "3.5.13", "3.5.16", "3.6.0", "3.6.0-rc.1"] {
+            assert!(is_mended(version), "{version}");
+        }
+    }
 }

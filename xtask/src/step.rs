@@ -24,45 +24,35 @@ impl Steps {
 
     /// Runs a step that is well if it ends with `good`.
     pub(crate) fn run_to(&mut self, name: &str, command: Command, good: i32) {
-        if self.code_of(name, command, good, None) != Some(good) {
-            self.failed.push(name.to_owned());
-        }
+        self.code_of(name, command, &[(good, "ok")]);
     }
 
     /// Runs a step that ends with the code `unable` where a part of it could not run: `what`.
-    /// Answers whether all of it ran, and well.
-    pub(crate) fn run_unless(
-        &mut self,
-        name: &str,
-        command: Command,
-        unable: i32,
-        what: &str,
-    ) -> bool {
-        match self.code_of(name, command, 0, Some(unable)) {
-            Some(0) => return true,
-            Some(code) if code == unable => self.skip(what),
-            _ => self.failed.push(name.to_owned()),
+    pub(crate) fn run_unless(&mut self, name: &str, command: Command, unable: i32, what: &str) {
+        let ends = [(0, "ok"), (unable, "not all of it could run,")];
+        if self.code_of(name, command, &ends) == Some(unable) {
+            self.skip(what);
         }
-        false
     }
 
+    /// Runs a step that may end with one of these codes, each with a word for it; with any other,
+    /// it has failed.
     #[allow(clippy::disallowed_methods)]
-    fn code_of(
-        &self,
+    pub(crate) fn code_of(
+        &mut self,
         name: &str,
         mut command: Command,
-        good: i32,
-        unable: Option<i32>,
+        ends: &[(i32, &str)],
     ) -> Option<i32> {
         eprintln!("=== {name}");
         let began = Instant::now();
         let code = command.status().ok().and_then(|status| status.code());
-        let word = match code {
-            Some(code) if code == good => "ok",
-            code if code.is_some() && code == unable => "not all of it could run,",
-            _ => "FAILED",
-        };
+        let end = ends.iter().find(|(end, _)| Some(*end) == code);
+        let word = end.map_or("FAILED", |(_, word)| word);
         eprintln!("=== {name}: {word} in {:.0?}", began.elapsed());
+        if end.is_none() {
+            self.failed.push(name.to_owned());
+        }
         code
     }
 

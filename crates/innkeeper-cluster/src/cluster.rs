@@ -6,7 +6,10 @@ mod feed;
 mod hosting;
 mod orders;
 mod placing;
+mod roster;
+mod seen;
 mod tenure;
+mod view;
 mod way;
 
 use std::any::Any;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::Tenure;
 use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -32,10 +36,12 @@ use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
 use crate::node::Node;
+use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
+pub use roster::{NodeInfo, ShardInfo};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
@@ -149,6 +155,14 @@ impl Cluster {
             over
         };
         Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
+    }
+
+    /// What the node says of itself that owns a key's shard, as far as is known here. `None`:
+    /// nobody does, or it is not known who.
+    pub fn owner<K: Serialize>(&self, key: &K) -> Option<Member> {
+        let node = &self.inner.node;
+        let shard = shard_of(&asked::write(key)?, node.shards());
+        node.member(node.owner(shard)?.owner)
     }
 
     /// This node: what it owns, whom it knows, and how it leaves.

@@ -22,10 +22,10 @@ pub mod ownership;
 mod remote;
 pub mod subscriber;
 
-pub use cluster::{Cluster, Membership};
+pub use cluster::{Cluster, Membership, NodeInfo, ShardInfo};
 pub use join::{JoinError, PROTOCOL, Settings};
 pub use node::{Node, Orders, Running};
-pub use remote::Remote;
+pub use remote::{Exposes, Remote};
 
 /// What `#[process(remote)]` derives with.
 #[doc(hidden)]

@@ -82,6 +82,15 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(30);
 /// How long an output is held before it is asked again whether it may leave.
 pub const HOLD_WAIT: Duration = Duration::from_millis(10);
 
+/// How many nodes are asked at once for their part of an answer about all keys.
+pub const LOOKS_AT_ONCE: usize = 64;
+
+/// How many bytes of a page one node sends; what is beyond is for the next page.
+pub const PAGE_BYTES: usize = 512 << 10;
+
+/// How many bytes of what a process exposes are shown to other nodes; of more, none is.
+pub const EXPOSED_BYTES_MAX: usize = 4 << 10;
+
 /// How long a call to an incarnation on another node is waited for there, whatever its caller says;
 /// one that names a key is waited for as long as its caller does.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);

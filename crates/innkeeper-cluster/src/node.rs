@@ -196,6 +196,12 @@ impl Node {
         self.shared.machine.lock().owner(shard)
     }
 
+    /// Who owns each shard, by its number, as far as is known here. It may have changed.
+    pub fn owners(&self) -> Vec<Option<Owned>> {
+        let machine = self.shared.machine.lock();
+        (0..self.shared.shards).map(|shard| machine.owner(shard)).collect()
+    }
+
     /// The sessions that are known here, this one among them. They may have changed.
     pub fn members(&self) -> Vec<(Session, Member)> {
         self.shared.machine.lock().members()

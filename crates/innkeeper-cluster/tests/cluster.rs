@@ -7,6 +7,8 @@
 mod listening;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/view.rs"]
+mod view;
 
 use std::time::Duration;
 

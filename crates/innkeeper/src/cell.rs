@@ -418,6 +418,8 @@ impl<O: Owner> Cell<O> {
         ProcessInfo {
             name: String::new(),
             incarnation: slot.incarnation(),
+            epoch: self.owner.placed().map_or(0, |placed| placed.tenure().epoch()),
+            node: None,
             state: told.map_or(slot.state(), |_| Some(State::Stopping)),
             age: now.since(told.unwrap_or(slot.since())),
             stuck: kill_at.is_some_and(|at| at.after(limits::STUCK_AFTER) < now),

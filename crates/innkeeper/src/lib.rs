@@ -15,6 +15,7 @@ mod context;
 mod dynamic_supervisor;
 mod error;
 mod exit;
+mod gathered;
 mod groups;
 mod guard;
 mod incarnation;
@@ -51,11 +52,12 @@ pub use error::{
     Away, CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown,
 };
 pub use exit::ExitReason;
+pub use gathered::{Gathered, Missing, NoAnswer};
 pub use groups::{Groups, Lagged, Published};
 pub use incarnation::Incarnation;
 pub use keyed::{
-    ArgsPolicy, GetOrStart, Key, Keyed, KeyedBuilder, Outcome, Row, StartKeyError, Stop, Via,
-    ViaCall, ViaCast,
+    ArgsPolicy, Everywhere, GetOrStart, Key, KeyRange, Keyed, KeyedBuilder, Outcome, Page, Row,
+    StartKeyError, Stop, Via, ViaCall, ViaCast,
 };
 pub use monitor::{Down, LinkExit, MonitorId};
 pub use observe::{Counters, Event, ProcessInfo, START_SECONDS, What};

@@ -14,6 +14,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long asking for a key, or for its end, waits, unless the caller says otherwise.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a look at all processes, wherever they run, may take, unless the caller says otherwise.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long `init` may take, unless the child spec says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -7,6 +7,7 @@
 
 mod distant;
 mod hosted;
+mod look;
 mod outlet;
 
 use std::any::Any;
@@ -18,13 +19,16 @@ use std::time::Duration;
 
 use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
 use crate::exit::ExitReason;
-use crate::keyed::{Key, Outcome};
+use crate::gathered::{Gathered, NoAnswer};
+use crate::keyed::{Key, KeyRange, Outcome, Page};
+use crate::observe::ProcessInfo;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
 pub use distant::{Distant, Pending, distant};
 pub use hosted::Hosted;
+pub use look::Ending;
 pub(crate) use outlet::Placed;
 
 /// Something that is awaited.
@@ -93,8 +97,9 @@ pub trait Placer<K: Key, P: Process> {
 
 /// Decides where the process of a key runs, and talks to those that run elsewhere.
 ///
-/// Each question but [`here`](Self::here) is one try: where nobody can be asked it answers
-/// [`Away`](crate::Away), and the scope asks again until the caller's time is over.
+/// Each question about a key but [`here`](Self::here) is one try: where nobody can be asked it
+/// answers [`Away`](crate::Away), and the scope asks again until the caller's time is over. What is
+/// asked about all keys is answered for this node too, and tried for as long as the caller waits.
 pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// These are the processes of the scope that run here. Told once, before anything is asked.
     fn host(self: Arc<Self>, here: Hosted<K, P>);
@@ -136,6 +141,27 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
         reason: ExitReason,
         within: Duration,
     ) -> Later<'static, Result<(), StopError>>;
+
+    /// A snapshot of the process that a key has elsewhere.
+    fn info(
+        &self,
+        key: &K,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>>;
+
+    /// How many keys are taken, on all nodes.
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>>;
+
+    /// The first `limit` keys of a range, of all nodes. Asked only where keys have an order.
+    fn page(
+        &self,
+        range: KeyRange<K>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<K>>>;
+
+    /// Ends every process, on all nodes, and answers how many were told to end.
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>>;
 
     /// Waits before a question is put once more that was answered `Away` so many times, until
     /// somebody else may answer it. Ends by itself.

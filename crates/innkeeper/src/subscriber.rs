@@ -166,7 +166,6 @@ impl End {
 impl<E: Send + 'static> Subscription<E> {
     /// A subscriber to give away, and where to hear what it is told. So many events may wait as
     /// [`limits::SUBSCRIPTION_EVENTS`] says.
-    #[expect(clippy::new_ret_no_self, reason = "there are two ends")]
     pub fn new() -> (Subscriber<E>, Subscription<E>) {
         Subscription::with_capacity(limits::SUBSCRIPTION_EVENTS)
     }

@@ -8,8 +8,10 @@ use innkeeper::placement::Failed;
 use innkeeper::{Away, Cycle, ExitReason, GetError, NotDelivered, StopError, Unknown};
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use crate::frame::Lost;
 use crate::links;
+use crate::ownership::record::Shard;
 use crate::subscriber::{self, Listening};
 
 /// Something that is asked, and of what kind of process.
@@ -51,6 +53,13 @@ pub(crate) enum Ask<'a> {
         within_ms: u32,
         message: &'a [u8],
     },
+    /// A snapshot of it.
+    Info,
+    /// Of no key, but of all in these shards: a `Look`, written down.
+    Look {
+        of: Vec<Shard>,
+        look: &'a [u8],
+    },
 }
 
 /// How what a subscriber is told begins, if it is the answer to the message that brought it.
@@ -81,6 +90,9 @@ pub(crate) enum Answered<'a> {
     Unknown(Doubt),
     Stopped,
     NotStopped(NotStopped),
+    Info(Option<Seen>),
+    /// The part of an answer about all keys, written down.
+    Shown(&'a [u8]),
 }
 
 /// [`ExitReason`], written down.

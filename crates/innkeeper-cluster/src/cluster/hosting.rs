@@ -6,15 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Later, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::placing::Placing;
+use super::seen::Seen;
 use super::tenure::Owning;
 use super::{Inner, feed};
 use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
+use crate::ownership::record::Shard;
 use crate::remote::Remote;
 use crate::subscriber::{self, Origin};
 
@@ -101,14 +104,17 @@ impl Inner {
 
 impl<K, P> Hosting for Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
-            match self.admit(&message) {
-                Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
-                Err(done) => done,
+            match self.asked(&message) {
+                Some(Ask::Look { of, look }) => self.show(&of, look).await,
+                asked => match self.admit(&message, asked) {
+                    Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
+                    Err(done) => done,
+                },
             }
         })
     }
@@ -138,19 +144,27 @@ where
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
+    /// What is asked, if it is said as the processes here say it.
+    fn asked<'a>(&self, message: &'a Message) -> Option<Ask<'a>> {
+        let asked = asked::read::<Asked<'_>>(&message.body)?;
+        (asked.kind == P::NAME && asked.version == P::VERSION).then_some(asked.ask)
+    }
+
     /// What is asked, if this node can be asked it.
-    fn admit<'a>(&self, message: &'a Message) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
+    fn admit<'a>(
+        &self,
+        message: &Message,
+        asked: Option<Ask<'a>>,
+    ) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
         let right = self.inner.right(message.shard);
         // Who knows a later epoch knows more than this node, which is to learn it first.
         let right = right.filter(|right| right.under.epoch >= message.epoch);
         let right = right.ok_or_else(|| Done::not(NotDelivered::Away(Away::NotOwner)))?;
-        let asked = asked::read::<Asked<'_>>(&message.body);
-        let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
         match (asked, asked::read::<K>(&message.key)) {
-            (Some(Asked { ask, .. }), Some(key)) => Ok((right, key, ask)),
+            (Some(ask), Some(key)) => Ok((right, key, ask)),
             _ => Err(Done::not(NotDelivered::Away(Away::Incompatible))),
         }
     }
@@ -225,7 +239,21 @@ where
                 }
                 Done::under(under, &Answered::Taken)
             }
-            Ask::Watch { .. } | Ask::Feed { .. } => Done { under: None, body: None },
+            Ask::Info => match self.here().info(&tenure, key) {
+                Ok(info) => Done::under(under, &Answered::Info(info.map(Seen::of::<P>))),
+                Err(away) => Done::not(NotDelivered::Away(away)),
+            },
+            Ask::Watch { .. } | Ask::Feed { .. } | Ask::Look { .. } => {
+                Done { under: None, body: None }
+            }
+        }
+    }
+
+    /// The part that the processes here have in an answer about all.
+    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
+        match self.view().shown(of, look).await {
+            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            None => Done::not(NotDelivered::Away(Away::Incompatible)),
         }
     }
 
@@ -260,7 +288,7 @@ where
     }
 
     async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
-        let (right, key, ask) = match self.admit(message) {
+        let (right, key, ask) = match self.admit(message, self.asked(message)) {
             Ok(admitted) => admitted,
             Err(done) => return done,
         };

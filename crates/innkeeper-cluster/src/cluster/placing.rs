@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
-    Away, ExitReason, GetError, Incarnation, Key, Message, NotDelivered, Outcome, ProcessRef,
-    StopError, Unknown,
+    Away, ExitReason, Gathered, GetError, Incarnation, Key, KeyRange, Message, NoAnswer,
+    NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
+use super::view::{View, no_answer};
 use super::way::{self, To, Way};
 use super::{Cluster, Inner, Kind};
 use crate::frame::Request;
@@ -31,7 +32,7 @@ pub(crate) struct Placing<K: Key, P: Remote> {
 
 impl<K, P> Placer<K, P> for Cluster
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>> {
@@ -49,17 +50,22 @@ type Said = Result<Response, Failed>;
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     pub(crate) fn here(&self) -> &Hosted<K, P> {
         self.here.get().unwrap_or_else(|| unreachable!("it is set before anybody asks"))
     }
+
+    /// All processes of the scope.
+    pub(crate) fn view(&self) -> View<K, P> {
+        View::new(self.inner.clone(), self.scope.clone(), self.here().clone())
+    }
 }
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     const KIND: Kind = Kind { name: P::NAME, version: P::VERSION };
@@ -127,7 +133,7 @@ fn not_delivered(away: Away) -> Failed {
 
 impl<K, P> Placement<K, P> for Placing<K, P>
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn host(self: Arc<Self>, here: Hosted<K, P>) {
@@ -240,6 +246,46 @@ where
                 Err(Failed::Unknown(_)) => Err(StopError::Unknown),
             }
         })
+    }
+
+    fn info(
+        &self,
+        key: &K,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>> {
+        let told = self.ask(key, Ask::Info, within);
+        let scope = String::from_utf8_lossy(&self.scope);
+        let (inner, name) = (self.inner.clone(), format!("{scope} {key:?}"));
+        Box::pin(async move {
+            let (session, _, response) = told.await.map_err(no_answer)?;
+            match asked::read(&response.body) {
+                Some(Answered::Info(seen)) => {
+                    let node = inner.node.member(session).ok_or(NoAnswer::Away(Away::NotOwner))?;
+                    Ok(seen.map(|seen| seen.info::<P>(name, node.name.into())))
+                }
+                Some(Answered::NotDelivered(why)) => {
+                    Err(no_answer(Failed::NotDelivered(why.into())))
+                }
+                _ => Err(NoAnswer::Away(Away::Incompatible)),
+            }
+        })
+    }
+
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        Box::pin(self.view().count(within))
+    }
+
+    fn page(
+        &self,
+        range: KeyRange<K>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<K>>> {
+        Box::pin(self.view().page(range, limit, within))
+    }
+
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        Box::pin(self.view().stop_all(within))
     }
 
     fn pause(&self, tries: u32) -> Later<'static, ()> {

@@ -135,9 +135,12 @@ impl Node {
 
     /// Whether the process of a key runs here.
     pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(self.cluster.node().gate(self.shard(key)), Gate::Open(_))
+    }
+
+    pub(crate) fn shard(&self, key: &str) -> u16 {
         let written = postcard::to_allocvec(key).unwrap();
-        let shard = innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS);
-        matches!(self.cluster.node().gate(shard), Gate::Open(_))
+        innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS)
     }
 
     /// It falls silent, as if its program had ended. What ran there stays in memory.

@@ -5,7 +5,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Standing, Tenure};
-use innkeeper::{ExitReason, GetError, NotDelivered, Outcome, ProcessRef, StopError};
+use innkeeper::{
+    ExitReason, Gathered, GetError, KeyRange, NoAnswer, NotDelivered, Outcome, Page, ProcessInfo,
+    ProcessRef, StopError,
+};
 use innkeeper_cluster::Cluster;
 
 use crate::Mistake;
@@ -108,6 +111,31 @@ impl Placement<String, Room> for Placing {
         within: Duration,
     ) -> Later<'static, Result<(), StopError>> {
         self.real.stop(key, reason, within)
+    }
+
+    fn info(
+        &self,
+        key: &String,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>> {
+        self.real.info(key, within)
+    }
+
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        self.real.count(within)
+    }
+
+    fn page(
+        &self,
+        range: KeyRange<String>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<String>>> {
+        self.real.page(range, limit, within)
+    }
+
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        self.real.stop_all(within)
     }
 
     fn pause(&self, tries: u32) -> Later<'static, ()> {

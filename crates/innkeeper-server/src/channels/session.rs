@@ -320,6 +320,28 @@ impl Session {
         let _ = tokio::time::timeout(limits::ROOM_TIMEOUT * 2, finish).await;
     }
 
+    /// This node cannot be sure of its rooms any more: lets those go that run here. Whoever wants
+    /// back in joins again, here or at another node.
+    pub(crate) async fn freeze(&mut self) {
+        let is_here = |topic: &str| {
+            let key = topic.strip_prefix("room:").and_then(|key| key.parse().ok());
+            key.is_some_and(|key| self.app.is_here(&key))
+        };
+        let mut gone = Vec::new();
+        for (name, topic) in &self.topics {
+            if topic.room.is_some() && is_here(name) {
+                topic.seat.close("phx_error", Some(Code::Frozen));
+                gone.push(name.clone());
+            }
+        }
+        for topic in gone.iter().filter_map(|name| self.topics.remove(name)) {
+            if let Some(room) = topic.room {
+                // It is told when it may begin anything again, if it ever may.
+                let _ = room.cast(RoomMessage::Leave { id: topic.id }).send();
+            }
+        }
+    }
+
     /// The socket is gone: leaves every room.
     pub(crate) async fn close(mut self) {
         self.outbox.close();

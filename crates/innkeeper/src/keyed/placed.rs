@@ -10,11 +10,13 @@ use crate::child_spec::Shutdown;
 use crate::clock::{self, Moment};
 use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
 use crate::exit::ExitReason;
+use crate::gathered::NoAnswer;
 use crate::incarnation::Incarnation;
 use crate::keyed::get::{self, Answer};
 use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, stop};
+use crate::observe::ProcessInfo;
 use crate::owner::Owner;
 use crate::placement::{Placed, Placement, Standing, Tenure};
 use crate::process::{Message, Process};
@@ -285,6 +287,39 @@ pub(crate) async fn stop_here<K: Key, P: Process>(
     let stopped = stop::stop(scope, key, reason, timeout).await;
     // That there is nothing counts from the instant at which this node was sure to know.
     away(tenure).map_or(stopped, |away| Err(StopError::Away(away)))
+}
+
+/// A snapshot of the process of a key, wherever it is.
+pub(super) async fn info<K: Key, P: Process>(
+    scope: &Arc<Scope<K, P>>,
+    placement: &dyn Placement<K, P>,
+    key: &K,
+    timeout: Duration,
+) -> Result<Option<ProcessInfo>, NoAnswer> {
+    let mut tries = Tries::within(timeout);
+    loop {
+        let seen = match placement.here(key) {
+            Some(tenure) => info_here(scope, &tenure, key).map_err(NoAnswer::Away),
+            None => placement.info(key, tries.left()).await,
+        };
+        match seen {
+            Err(NoAnswer::Away(_)) if tries.again(placement).await => {}
+            seen => return seen,
+        }
+    }
+}
+
+/// One try, on this node.
+pub(crate) fn info_here<K: Key, P: Process>(
+    scope: &Scope<K, P>,
+    tenure: &Arc<dyn Tenure>,
+    key: &K,
+) -> Result<Option<ProcessInfo>, Away> {
+    // What is left of an earlier tenure is not the process of the key any more.
+    let cell = scope.find(key).filter(|cell| cell.owner.runs_under(tenure));
+    let info = cell.map(|cell| scope.describe(&cell)).filter(|info| info.state.is_some());
+    // That there is none counts from the instant at which this node was sure to know.
+    away(&**tenure).map_or(Ok(info), Err)
 }
 
 impl<K: Key, P: Process> Scope<K, P> {

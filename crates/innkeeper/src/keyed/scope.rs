@@ -11,14 +11,13 @@ use tokio::sync::broadcast;
 
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
-use crate::clock::{self, Moment};
+use crate::clock::Moment;
 use crate::error::{Away, GetError};
 use crate::exit::ExitReason;
 use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
-use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
 use crate::placement::{Placed, Placement, Standing, Tenure};
@@ -27,12 +26,11 @@ use crate::rate::StartRate;
 use crate::registry::slot::{Policy, Ruling};
 use crate::registry::table::{Entered, Refused, Row, Table};
 use crate::runner;
-use crate::seam::{Mutex, Spawner, yield_now};
+use crate::seam::{Mutex, Spawner};
 use crate::supervisor::child::{Child, Pending};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::intensity::Intensity;
 use crate::supervisor::look::Kind;
-use crate::wait_for;
 
 pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
 
@@ -281,65 +279,14 @@ impl<K: Key, P: Process> Scope<K, P> {
         stopping
     }
 
-    pub(crate) async fn stop_all(&self) -> usize {
-        let (mut told, mut ends) = (0, Vec::new());
-        let began = clock::now();
-        for shard in 0..self.table.shards() {
-            for cell in self.table.rows(shard) {
-                if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
-                    told += 1;
-                    // Whoever is one of them, or is waited for by one, cannot wait for that one.
-                    if wait_for::wait_for(&*cell).is_ok() {
-                        ends.push(flight);
-                    }
-                }
-            }
-            yield_now().await;
-        }
-        let ended = async {
-            for end in &ends {
-                end.wait().await;
-            }
-        };
-        let left = || ends.iter().filter(|end| !end.initialized()).count();
-        self.unless_stuck(began, ended, left).await;
-        told
-    }
-
-    /// Waits for processes that were told to end at `told`. What has not ended a while after it was
-    /// killed is stuck, and is not waited for; but of very many the last ones may not have come to
-    /// their turn by then, so it is only over if none ends meanwhile of those that are `left`.
-    pub(crate) async fn unless_stuck(
-        &self,
-        told: Moment,
-        ended: impl Future<Output = ()>,
-        left: impl Fn() -> usize,
-    ) {
-        let limit = match self.shared.spec.shutdown {
-            Shutdown::BrutalKill => Duration::ZERO,
-            Shutdown::Timeout(time) => time,
-            Shutdown::Infinity => return ended.await,
-        };
-        let stuck = async {
-            clock::alarm(told.after(limit)).await;
-            loop {
-                let before = left();
-                // From now, for to tell them all may have taken longer than each may take to end.
-                clock::alarm(clock::now().after(limits::STUCK_AFTER)).await;
-                if left() == before {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            () = ended => {}
-            () = stuck => {}
-        }
-    }
-
     pub(crate) fn describe(&self, cell: &KeyedCell<K, P>) -> ProcessInfo {
         ProcessInfo { name: cell.owner.name(), ..cell.snapshot() }
+    }
+
+    /// A snapshot of the process of a key, if it has one.
+    pub(crate) fn info(&self, key: &K) -> Option<ProcessInfo> {
+        let info = self.find(key).map(|cell| self.describe(&cell));
+        info.filter(|info| info.state.is_some())
     }
 }
 

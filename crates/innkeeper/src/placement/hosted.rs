@@ -19,7 +19,7 @@ use crate::process_ref::ProcessRef;
 /// [`Away`](crate::Away) if that is over.
 pub struct Hosted<K: Key, P: Process> {
     /// Weak: the scope keeps its placement, which keeps this.
-    scope: Weak<Scope<K, P>>,
+    pub(super) scope: Weak<Scope<K, P>>,
 }
 
 impl<K: Key, P: Process> Hosted<K, P> {

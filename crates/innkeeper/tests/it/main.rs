@@ -13,6 +13,7 @@ mod calls;
 mod cancel;
 mod cycles;
 mod dynamic;
+mod everywhere;
 mod groups;
 mod idle;
 mod introspection;
