@@ -109,6 +109,7 @@ const PATIENT: Duration = Duration::from_secs(8);
 /// How much longer than a call may take its answer is waited for.
 const LATE: Duration = Duration::from_secs(2);
 
+/// How long a caller who has other rooms to call tries to connect.
 const CONNECT: Duration = Duration::from_millis(500);
 
 /// Calls until it is told to end; what was asked is waited for.
@@ -169,6 +170,10 @@ impl Caller {
         let (keys, callers) = (self.args.keys, self.args.callers as usize);
         for room in (number..keys).step_by(callers) {
             let at = self.any();
+            // It counts from when it is there: very many connect at once.
+            if let Some(connection) = self.connect(at).await {
+                self.connections.insert(at, connection);
+            }
             self.call_room(at, room).await;
         }
     }

@@ -74,6 +74,9 @@ fn unable(args: &DirectorArgs) -> Option<String> {
         let named = args.etcd.display();
         return Some(format!("there is no {named}; install etcd-server, or set INNKEEPER_ETCD"));
     }
+    if !Path::new("/dev/loop-control").exists() {
+        return Some("there are no loop devices for the disks of etcd".to_owned());
+    }
     let mut probe = Command::new("unshare");
     probe.args(NAMESPACES).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
     if !probe.status().is_ok_and(|status| status.success()) {
