@@ -71,12 +71,10 @@ impl DirectorArgs {
             (None, false) => Form::Long,
         }
     }
-
-    /// D. The default of the product, or the shortest that there is.
-    fn session_ms(&self) -> u64 {
-        if self.figures || self.form() == Form::Long { 5_000 } else { 3_000 }
-    }
 }
+
+/// D, the default of the product.
+const SESSION_MS: u64 = 5_000;
 
 /// How many members etcd has.
 const MEMBERS: u8 = 3;
@@ -234,7 +232,7 @@ impl Cluster {
             format!("--clients={}", node.clients()),
             format!("--etcd={}", urls.join(",")),
             format!("--folder={}", word(&self.args.folder)),
-            format!("--session-ms={}", self.args.session_ms()),
+            format!("--session-ms={SESSION_MS}"),
             format!("--shards={SHARDS}"),
         ];
         words.extend(self.args.mistake.map(|mistake| match mistake {
@@ -263,7 +261,7 @@ impl Cluster {
 
     /// D.
     pub(crate) fn session(&self) -> Duration {
-        Duration::from_millis(self.args.session_ms())
+        Duration::from_millis(SESSION_MS)
     }
 
     pub(crate) fn note(&self, staged: &Staged) {
@@ -280,7 +278,7 @@ impl Cluster {
         let product = if has_lease { "a lease of etcd" } else { "innkeeper" };
         let setting = Setting {
             form: self.args.form(),
-            session_ms: self.args.session_ms(),
+            session_ms: SESSION_MS,
             versions: vec![
                 format!("{product} {}", env!("CARGO_PKG_VERSION")),
                 format!("etcd {version}"),

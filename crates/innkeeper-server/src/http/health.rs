@@ -25,11 +25,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
         None | Some(true) => Ok(()),
         Some(false) => Err("etcd has not confirmed the session in time; rooms are frozen"),
     };
-    report(
-        "readyz",
-        &uri,
-        &[("runtime", Ok(())), ("draining", draining), ("session", session)],
-    )
+    report("readyz", &uri, &[("runtime", Ok(())), ("draining", draining), ("session", session)])
 }
 
 /// In the form of Kubernetes: a word, or with `?verbose` a line for each check.
