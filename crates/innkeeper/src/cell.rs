@@ -10,7 +10,7 @@ mod turn;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::seam::{Mutex, yield_now};
 use crate::wait_for::WaitNode;
 
 pub(crate) use taken::Taken;
-pub(crate) use turn::{Ended, KILL, STOP, Work};
+pub(crate) use turn::{Ended, KILL, STOP, Turn, Work};
 
 /// What can be said to the process of an owner.
 pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
@@ -54,6 +54,8 @@ pub(crate) struct Cell<O: Owner> {
     signal: AtomicU8,
     /// How many messages the runner has taken and not begun. Written by the runner.
     taken: AtomicU32,
+    /// Wakes the runner, once that has been pending: all its life it is one task.
+    runner: OnceLock<Waker>,
     pub(crate) owner: O,
     core: Mutex<Core<MessageOf<O>>>,
 }
@@ -61,9 +63,9 @@ pub(crate) struct Cell<O: Owner> {
 struct Core<M: Message> {
     slot: Slot,
     inbox: Inbox<M>,
-    /// Wakes the runner. There whenever the runner is pending.
-    waker: Option<Waker>,
-    /// The runner waits for a message, not for user code, and has not been woken.
+    /// The runner is pending, and has not been woken.
+    asleep: bool,
+    /// It waits for a message, not for user code.
     idle: bool,
     /// The runner is not at rest: it keeps memory to serve with.
     awake: bool,
@@ -102,7 +104,7 @@ pub(crate) struct Orders {
 #[must_use = "the commands of an event have to be carried out"]
 pub(crate) struct Effects<M: Message> {
     settle: Option<(Arc<Flight>, Outcome)>,
-    wake: Option<Waker>,
+    wake: bool,
     returned: VecDeque<Envelope<M>>,
     why: NotDelivered,
 }
@@ -136,11 +138,12 @@ impl<O: Owner> Cell<O> {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
             taken: AtomicU32::new(0),
+            runner: OnceLock::new(),
             owner,
             core: Mutex::new(Core {
                 slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
                 inbox: Inbox::new(),
-                waker: None,
+                asleep: false,
                 idle: false,
                 awake: false,
                 quiet: 0,
@@ -249,11 +252,9 @@ impl<O: Owner> Cell<O> {
         if asked {
             core.quiet = 0;
         }
-        let wake = if rest { self.raise(&mut core, turn::REST) } else { None };
+        let wake = rest && self.raise(&mut core, turn::REST);
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
         if asked {
             self.notify(incarnation, Notice::Idle);
         }
@@ -323,7 +324,7 @@ impl<O: Owner> Cell<O> {
     ) -> Effects<MessageOf<O>> {
         let live = core.slot.live().map_or(0, Incarnation::to_bits);
         self.live.store(live, Ordering::Release);
-        let wake = step.signal.and_then(|signal| self.order(core, signal, now));
+        let wake = step.signal.is_some_and(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let (returned, why) = match step.hand_back {
             None => (VecDeque::new(), NotDelivered::Stopping),
@@ -332,10 +333,10 @@ impl<O: Owner> Cell<O> {
         Effects { settle, wake, returned, why }
     }
 
-    /// Puts an order where the runner finds it.
-    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> Option<Waker> {
+    /// Puts an order where the runner finds it; answers whether that is to be woken.
+    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> bool {
         let bit = match signal {
-            Signal::Look => return core.waker.take(),
+            Signal::Look => return std::mem::take(&mut core.asleep),
             Signal::Stop(reason) => {
                 let orders = core.orders(now);
                 orders.stop.get_or_insert(reason);
@@ -365,10 +366,24 @@ impl<O: Owner> Cell<O> {
         self.taken.load(Ordering::Relaxed) as usize
     }
 
-    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
+    /// As [`order`](Self::order).
+    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> bool {
         self.signal.fetch_or(bit, Ordering::Release);
         core.idle = false;
-        core.waker.take()
+        std::mem::take(&mut core.asleep)
+    }
+
+    /// Wakes the runner. Without the lock.
+    fn wake_if(&self, asleep: bool) {
+        if asleep && let Some(runner) = self.runner.get() {
+            runner.wake_by_ref();
+        }
+    }
+
+    /// Notes under the lock that the runner is pending.
+    fn sleep(&self, core: &mut Core<MessageOf<O>>, cx: &Context<'_>) {
+        self.runner.get_or_init(|| cx.waker().clone());
+        core.asleep = true;
     }
 
     /// Carries out what an event brought about. Without the lock.
@@ -378,9 +393,7 @@ impl<O: Owner> Cell<O> {
             // Whoever took the flight out of the cell sets it, so it is set once.
             let _ = flight.set(outcome);
         }
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
         self.hand_back(returned, &why);
     }
 
@@ -440,12 +453,6 @@ impl<M: Message> Core<M> {
 
     fn flight(&mut self) -> Arc<Flight> {
         self.flight.get_or_insert_default().clone()
-    }
-
-    /// Notes that the runner waits for whatever comes.
-    fn wait(&mut self, cx: &Context<'_>) {
-        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
-        self.idle = true;
     }
 
     /// The orders, the first of which came now or before.

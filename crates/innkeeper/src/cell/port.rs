@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::task::Waker;
 
 use tokio::sync::SetOnce;
 
@@ -45,10 +44,9 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
         core.quiet = 0;
         // A runner in the midst of a handler will look by itself when that is done.
         if core.idle {
-            core.idle = false;
-            let waker = core.waker.take();
+            (core.asleep, core.idle) = (false, false);
             drop(core);
-            wake(waker);
+            self.wake_if(true);
         }
         Ok(())
     }
@@ -76,13 +74,6 @@ impl<O: Owner> Cell<O> {
     fn full(&self) -> Refused {
         self.owner.refused();
         Refused::Full { capacity: self.capacity() }
-    }
-}
-
-#[cold] // Rare beside the messages that find the process awake.
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 
@@ -115,9 +106,7 @@ impl<O: Owner> Node for Cell<O> {
             }
         };
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
     }
 
     fn watch(&self, of: Incarnation, watcher: Watcher) -> Result<(), ExitReason> {
@@ -172,9 +161,7 @@ impl<O: Owner> Node for Cell<O> {
         }
         let wake = self.order(&mut core, signal, clock::now());
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
     }
 
     fn is_told_to_stop(&self) -> bool {
