@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{self, Poll};
 
 use crate::call::ReplyTo;
-use crate::cell::{self, Cell, Taken, Turn, Work};
+use crate::cell::{self, Cell, MessageOf, Taken, Turn, Work};
 use crate::context::{Context, Wish};
 use crate::exit::ExitReason;
 use crate::guard::{Interrupt, Limit, contained, guarded};
@@ -68,29 +68,32 @@ pub(super) async fn serve<O: Owner>(
                 }
                 Some(Wish::StopIfIdle) | None => {}
             }
-            let waiting = if extras_first { None } else { taken.pop() };
-            let next = match waiting {
-                Some(envelope) => Ok(envelope),
-                None => poll_fn(|cx| next(cell, &mut taken, ctx, extras_first, cx)).await,
-            };
-            let Envelope { message, answer } = match next {
-                Ok(envelope) => envelope,
-                Err(Work::Due(message)) => Envelope { message: *message, answer: None },
-                Err(Work::Orders) => return ordered(cell),
-                Err(Work::Rest) => return None,
-                Err(Work::Crash(reason)) => return Some(End::Terminate(*reason)),
-                Err(Work::Lost) => return Some(End::Dead(ExitReason::Killed)),
-                Err(Work::Notice(notice)) => match hear(cell, state, *notice, ctx).await {
-                    Ok(()) => continue,
-                    Err(interrupt) => return Some(interrupt.into()),
-                },
-            };
+            let mut begun = Begun { is_cast: true, panicked: None };
+            // Made where it stays: moved, it would be waited for.
+            let code = pin!(if !extras_first && let Some(envelope) = taken.pop() {
+                begun.code_of(cell, state, envelope, ctx)
+            } else {
+                match poll_fn(|cx| next(cell, &mut taken, ctx, extras_first, cx)).await {
+                    Ok(envelope) => begun.code_of(cell, state, envelope, ctx),
+                    Err(Work::Due(message)) => {
+                        let envelope = Envelope { message: *message, answer: None };
+                        begun.code_of(cell, state, envelope, ctx)
+                    }
+                    Err(Work::Orders) => return ordered(cell),
+                    Err(Work::Rest) => return None,
+                    Err(Work::Crash(reason)) => return Some(End::Terminate(*reason)),
+                    Err(Work::Lost) => return Some(End::Dead(ExitReason::Killed)),
+                    Err(Work::Notice(notice)) => match hear(cell, state, *notice, ctx).await {
+                        Ok(()) => continue,
+                        Err(interrupt) => return Some(interrupt.into()),
+                    },
+                }
+            });
             extras_first = false;
-            let is_cast = answer.is_none();
-            let reply = ReplyTo::new(cell.outward(answer));
-            let done = match contained(|| state.handle(message, reply, ctx)) {
-                Ok(code) => guarded(cell, Limit::Handler, pin!(Some(code))).await,
-                Err(reason) => Err(Interrupt::Panicked(reason)),
+            let Begun { is_cast, panicked } = begun;
+            let done = match panicked {
+                None => guarded(cell, Limit::Handler, code).await,
+                Some(reason) => Err(Interrupt::Panicked(reason)),
             };
             if let Err(interrupt) = done {
                 if is_cast {
@@ -101,6 +104,29 @@ pub(super) async fn serve<O: Owner>(
             }
         }
         yield_now().await;
+    }
+}
+
+/// What is known of a message once its code is made.
+struct Begun {
+    is_cast: bool,
+    panicked: Option<Box<ExitReason>>,
+}
+
+impl Begun {
+    /// The code that handles a message, unless making it panicked.
+    #[inline(always)]
+    fn code_of<'a, O: Owner>(
+        &mut self,
+        cell: &Cell<O>,
+        state: &'a mut O::Process,
+        Envelope { message, answer }: Envelope<MessageOf<O>>,
+        ctx: &'a mut Context<O::Process>,
+    ) -> Option<impl Future<Output = ()> + Send + use<'a, O>> {
+        self.is_cast = answer.is_none();
+        let reply = ReplyTo::new(cell.outward(answer));
+        let code = contained(|| state.handle(message, reply, ctx));
+        code.map_err(|reason| self.panicked = Some(reason)).ok()
     }
 }
 
