@@ -283,6 +283,7 @@ impl<M: Message, T> Future for Call<'_, M, T> {
 
 /// Apart, so that a reply is not moved with the room that an error takes.
 #[cold]
+#[allow(clippy::boxed_local)] // It is unboxed here, and not where a reply passes.
 fn failed<M: Message, T>(error: Box<CallError<M>>) -> Poll<Result<T, CallError<M>>> {
     Poll::Ready(Err(*error))
 }

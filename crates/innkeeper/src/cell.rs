@@ -56,8 +56,9 @@ pub(crate) struct Cell<O: Owner> {
     taken: AtomicU32,
     /// Wakes the runner, once that has been pending: all its life it is one task.
     runner: OnceLock<Waker>,
-    pub(crate) owner: O,
     core: Mutex<Core<MessageOf<O>>>,
+    // Last, for it is hardly written: what is written for each message is not beside another cell.
+    pub(crate) owner: O,
 }
 
 struct Core<M: Message> {
@@ -105,8 +106,8 @@ pub(crate) struct Orders {
 pub(crate) struct Effects<M: Message> {
     settle: Option<(Arc<Flight>, Outcome)>,
     wake: bool,
-    returned: VecDeque<Envelope<M>>,
-    why: NotDelivered,
+    /// Boxed, for mostly nothing waits.
+    returned: Option<Box<(VecDeque<Envelope<M>>, NotDelivered)>>,
 }
 
 /// What somebody who asks a cell finds.
@@ -126,13 +127,13 @@ pub(crate) enum Stopping {
     NotFound,
     /// A parked slot, free now: its owner is to forget it.
     Unparked,
-    /// The end will be told here; told to stop this long ago.
-    Wait(Arc<Flight>, Moment),
+    /// The end will be told there; it was told to stop then.
+    Wait { flight: Arc<Flight>, told: Moment, now: Moment },
 }
 
 impl<O: Owner> Cell<O> {
-    /// A cell whose first incarnation is starting; the caller runs it.
-    pub(crate) fn new(owner: O) -> Arc<Self> {
+    /// A cell whose first incarnation is starting now; the caller runs it.
+    pub(crate) fn new(owner: O, now: Moment) -> Arc<Self> {
         let keeps_mail = owner.spec().keeps_mail;
         Arc::new(Cell {
             live: AtomicU64::new(0),
@@ -141,7 +142,7 @@ impl<O: Owner> Cell<O> {
             runner: OnceLock::new(),
             owner,
             core: Mutex::new(Core {
-                slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
+                slot: Slot::begin(Incarnation::next(), keeps_mail, now),
                 inbox: Inbox::new(),
                 asleep: false,
                 idle: false,
@@ -277,7 +278,7 @@ impl<O: Owner> Cell<O> {
         let effects = self.note(&mut core, step, now);
         let stopping = match next {
             Some(Next::Free) => Stopping::Unparked,
-            _ => Stopping::Wait(core.flight(), core.slot.since()),
+            _ => Stopping::Wait { flight: core.flight(), told: core.slot.since(), now },
         };
         drop(core);
         self.carry_out(effects);
@@ -326,11 +327,9 @@ impl<O: Owner> Cell<O> {
         self.live.store(live, Ordering::Release);
         let wake = step.signal.is_some_and(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
-        let (returned, why) = match step.hand_back {
-            None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(why) => (core.inbox.drain(), why),
-        };
-        Effects { settle, wake, returned, why }
+        let waiting = step.hand_back.filter(|_| core.inbox.len() > 0);
+        let returned = waiting.map(|why| Box::new((core.inbox.drain(), why)));
+        Effects { settle, wake, returned }
     }
 
     /// Puts an order where the runner finds it; answers whether that is to be woken.
@@ -388,13 +387,16 @@ impl<O: Owner> Cell<O> {
 
     /// Carries out what an event brought about. Without the lock.
     pub(crate) fn carry_out(&self, effects: Effects<MessageOf<O>>) {
-        let Effects { settle, wake, returned, why } = effects;
+        let Effects { settle, wake, returned } = effects;
         if let Some((flight, outcome)) = settle {
             // Whoever took the flight out of the cell sets it, so it is set once.
             let _ = flight.set(outcome);
         }
         self.wake_if(wake);
-        self.hand_back(returned, &why);
+        if let Some(returned) = returned {
+            let (returned, why) = *returned;
+            self.hand_back(returned, &why);
+        }
     }
 
     fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {

@@ -255,7 +255,8 @@ impl<O: Owner> Cell<O> {
     pub(crate) fn ended(&self) -> Ended<MessageOf<O>> {
         let mut core = self.core.lock();
         let incarnation = core.slot.incarnation();
-        let at = clock::now();
+        // Of the last end nobody asks when it was.
+        let at = if core.slot.ends_for_good() { core.slot.since() } else { clock::now() };
         let step = core.slot.apply(Event::Ended, at);
         let next = step.next.clone();
         let effects = self.note(&mut core, step, at);

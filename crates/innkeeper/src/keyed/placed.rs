@@ -108,7 +108,7 @@ pub(crate) async fn get_here<K: Key, P: Process>(
     timeout: Duration,
 ) -> Answer<P> {
     let mut wanted = Wanted { args: None, client };
-    match get::look(scope, key, &mut wanted, Some(tenure), starts)? {
+    match get::look(scope, key, scope.see(key), &mut wanted, Some(tenure), starts)? {
         Found::Live(cell, incarnation) => Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))),
         found @ Found::Cell { .. } => {
             get::wait(scope, key, wanted, Some(tenure), starts, timeout, found).await
@@ -292,8 +292,8 @@ impl<K: Key, P: Process> Scope<K, P> {
     pub(super) fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
         match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
             Stopping::NotFound | Stopping::Unparked => None,
-            Stopping::Wait(flight, _) => {
-                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
+            Stopping::Wait { flight, .. } => {
+                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), made: None })
             }
         }
     }
@@ -304,9 +304,10 @@ impl<K: Key, P: Process> Scope<K, P> {
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
                 if cell.owner.runs_under(tenure)
-                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                    && let Stopping::Wait { flight, .. } =
+                        self.stop_cell(&cell, ExitReason::Shutdown)
                 {
-                    ends.push(end);
+                    ends.push(flight);
                 }
             }
             yield_now().await;

@@ -54,7 +54,8 @@ pub(crate) struct Shared<K: Key, P: Process> {
     pub(crate) idle_after: Option<Duration>,
     pub(crate) start_rate: Option<StartRate>,
     pub(crate) group: Option<(Mutex<Intensity>, RestartBudget)>,
-    pub(crate) events: broadcast::Sender<Event<K>>,
+    /// Made for the first who listens.
+    pub(crate) events: OnceLock<broadcast::Sender<Event<K>>>,
     pub(crate) tally: Tally,
     pub(crate) closing: Arc<Closing>,
     pub(crate) spawner: OnceLock<Spawner>,
@@ -98,12 +99,18 @@ impl<P: Process> Wanted<'_, P> {
     }
 }
 
+/// What one look at the table showed.
+pub(crate) struct Seen<K: Key, P: Process> {
+    hash: u64,
+    pub(crate) cell: Option<Arc<KeyedCell<K, P>>>,
+}
+
 /// What a caller finds for a key, where a start was made for it or not.
 pub(crate) enum Found<K: Key, P: Process> {
     /// Ready.
     Live(Arc<KeyedCell<K, P>>, Incarnation),
-    /// A cell to wait at; `mine` if it was made for this caller.
-    Cell { cell: Arc<KeyedCell<K, P>>, asked: Asked, mine: bool },
+    /// A cell to wait at, and when it was made if that was for this caller.
+    Cell { cell: Arc<KeyedCell<K, P>>, asked: Asked, made: Option<Moment> },
 }
 
 impl<K: Key, P: Process> Scope<K, P> {
@@ -119,28 +126,22 @@ impl<K: Key, P: Process> Scope<K, P> {
         self.table.find(hash, |cell| cell.owner.key == *key)
     }
 
-    /// The cell of a key, if it has one that is of use.
-    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Option<Found<K, P>> {
+    /// What there is of a key, as a look shows it.
+    #[inline]
+    pub(crate) fn see(&self, key: &K) -> Seen<K, P> {
+        let hash = self.hasher.hash_one(key);
+        Seen { hash, cell: self.table.find(hash, |cell| cell.owner.key == *key) }
+    }
+
+    /// What was seen of a key, if it is of use.
+    pub(crate) fn look(&self, seen: Seen<K, P>, under: Under<'_>) -> Option<Found<K, P>> {
         if is_over(under) {
             return None;
         }
-        self.look_at(key, self.hasher.hash_one(key), under)
+        self.look_at(seen.cell?, under)
     }
 
-    /// The live process of a key: what is asked for most often, so on a short way of its own.
-    ///
-    /// Not where it is placed: then it is to be asked first who may act for it.
-    pub(crate) fn find_live(&self, key: &K) -> Option<(Arc<KeyedCell<K, P>>, Incarnation)> {
-        if self.shared.placement.is_some() {
-            return None;
-        }
-        let cell = self.find(key)?;
-        let incarnation = cell.live()?;
-        Some((cell, incarnation))
-    }
-
-    fn look_at(&self, key: &K, hash: u64, under: Under<'_>) -> Option<Found<K, P>> {
-        let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
+    fn look_at(&self, cell: Arc<KeyedCell<K, P>>, under: Under<'_>) -> Option<Found<K, P>> {
         if let Some(tenure) = under
             && !cell.owner.runs_under(tenure)
         {
@@ -151,24 +152,24 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
         match cell.ask() {
             Asked::Vacant => None,
-            asked => Some(Found::Cell { cell, asked, mine: false }),
+            asked => Some(Found::Cell { cell, asked, made: None }),
         }
     }
 
-    /// Finds the cell of a key, or makes one and has it run.
+    /// Uses the cell of a key that was seen, or makes one and has it run.
     pub(crate) fn find_or_start(
         &self,
         key: &K,
+        seen: Seen<K, P>,
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
         if is_over(under) {
             return Err(GetError::Away(Away::NotOwner));
         }
-        let hash = self.hasher.hash_one(key);
-        match self.look_at(key, hash, under) {
+        match seen.cell.and_then(|cell| self.look_at(cell, under)) {
             Some(found) => Ok(found),
-            None => self.start(key, hash, wanted, under),
+            None => self.start(key, seen.hash, wanted, under),
         }
     }
 
@@ -183,6 +184,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         let shared = &self.shared;
         // The key is cloned before the lock is taken: that is user code.
         let mut key_of_cell = Some(key.clone());
+        let now = clock::now();
         let make = || {
             self.take_rates(wanted.client)?;
             let owner = KeyedOwner {
@@ -192,7 +194,7 @@ impl<K: Key, P: Process> Scope<K, P> {
                 shared: shared.clone(),
                 placed: under.map(|tenure| Box::new(Placed::new(tenure.clone()))),
             };
-            Ok(Cell::new(owner))
+            Ok(Cell::new(owner, now))
         };
         let entered = self.table.enter(
             hash,
@@ -209,11 +211,11 @@ impl<K: Key, P: Process> Scope<K, P> {
                 }
                 // Only now: the drop of a key may panic.
                 drop(replaced);
-                Ok(Found::Cell { cell, asked, mine: true })
+                Ok(Found::Cell { cell, asked, made: Some(now) })
             }
             Ok(Entered::Existing(cell)) => {
                 let asked = cell.ask();
-                Ok(Found::Cell { cell, asked, mine: false })
+                Ok(Found::Cell { cell, asked, made: None })
             }
             Err(Failed(GetError::MaxChildren { .. })) => {
                 Err(GetError::MaxChildren { max: shared.max_children })
@@ -286,7 +288,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         let began = clock::now();
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
-                if let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown) {
+                if let Stopping::Wait { flight, .. } = self.stop_cell(&cell, ExitReason::Shutdown) {
                     told += 1;
                     // Whoever is one of them, or is waited for by one, cannot wait for that one.
                     if wait_for::wait_for(&*cell).is_ok() {
@@ -480,8 +482,8 @@ impl<K: Key, P: Process> KeyedOwner<K, P> {
             }
             _ => {}
         }
-        let events = &self.shared.events;
-        if events.receiver_count() > 0 {
+        let events = self.shared.events.get();
+        if let Some(events) = events.filter(|events| events.receiver_count() > 0) {
             let event = Event { key: key.clone(), incarnation, what };
             // Nobody left to hear it is no failure.
             let _ = events.send(event);
