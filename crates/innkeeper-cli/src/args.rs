@@ -8,6 +8,8 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::cluster_args::ClusterArgs;
+
 const STYLES: Styles = Styles::styled()
     .header(Style::new().bold())
     .usage(Style::new().bold())
@@ -159,9 +161,9 @@ pub struct ServeArgs {
     #[arg(help_heading = "Log")]
     pub log_format: Option<LogFormat>,
 
-    /// The cluster to join. Refused: this version serves one node.
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub cluster: Option<String>,
+    /// What makes this server a node of a cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How to write the log.
@@ -375,7 +377,7 @@ pub struct InitArgs {
     pub force: bool,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a duration like 500ms, 30s or 5m";
     let duration: SignedDuration = text.parse().map_err(|_| expected.to_owned())?;
     Duration::try_from(duration).map_err(|_| format!("{expected}, got a negative one"))

@@ -4,9 +4,12 @@ pub mod args;
 mod check;
 mod client;
 mod clock;
+pub mod cluster_args;
 mod config_file;
 mod error;
 mod events;
+#[cfg(feature = "cluster")]
+mod joining;
 mod load;
 mod logs;
 mod output;
@@ -16,6 +19,8 @@ mod rooms;
 mod serve;
 mod service;
 mod settings;
+#[cfg(feature = "cluster")]
+mod supervise;
 mod top;
 
 use std::process::ExitCode;

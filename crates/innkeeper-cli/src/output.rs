@@ -21,6 +21,7 @@ pub(crate) struct Addresses<'a> {
     pub(crate) is_tls: bool,
     pub(crate) may_act: bool,
     pub(crate) node: &'a str,
+    pub(crate) cluster: Option<&'a str>,
     pub(crate) config: Option<&'a Path>,
 }
 
@@ -43,11 +44,14 @@ pub(crate) fn error(failure: &Failure) {
 pub(crate) fn banner(at: &Addresses<'_>) {
     let (http, node) = (at.http, at.node);
     let config = at.config.map_or("defaults".to_owned(), |path| path.display().to_string());
+    let place = at.cluster.map_or("one node, nothing to install".to_owned(), |cluster| {
+        format!("of cluster {cluster}")
+    });
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "innkeeper {}   node {node} (one node, nothing to install)   config: {config}",
+        "innkeeper {}   node {node} ({place})   config: {config}",
         env!("CARGO_PKG_VERSION")
     );
     let http = format!("{}://{http}", if at.is_tls { "https" } else { "http" });
@@ -59,8 +63,11 @@ pub(crate) fn banner(at: &Addresses<'_>) {
         let _ = writeln!(text, "  kv         nc {} {}   then CREATE shopping", kv.ip(), kv.port());
     }
     let _ = writeln!(text, "  prove it   innkeeper race --url {http} --callers 1000");
-    let _ =
-        writeln!(text, "Rooms live in memory and end with the server. Ctrl-C drains and stops.");
+    let last = match at.cluster {
+        None => "Rooms live in memory and end with the server. Ctrl-C drains and stops.",
+        Some(_) => "Rooms live in memory. Ctrl-C moves them to other nodes, and stops.",
+    };
+    let _ = writeln!(text, "{last}");
     say(&text);
 }
 

@@ -10,20 +10,24 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
 use crate::error::Failure;
+#[cfg(feature = "cluster")]
+use crate::joining::joining;
 use crate::logs;
 use crate::output::{self, Addresses};
 use crate::service;
 use crate::settings::Settings;
+#[cfg(feature = "cluster")]
+use crate::supervise;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
-    if args.cluster.is_some() {
-        let what = "--cluster: this version serves one node and has no cluster yet";
-        return Err(Failure::new(what).try_next("the same command without --cluster"));
-    }
     logs::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
+    #[cfg(feature = "cluster")]
+    if args.cluster.supervised && std::env::var_os(supervise::CHILD).is_none() {
+        return runtime.block_on(supervise::run(args));
+    }
     let drained = runtime.block_on(serve(args))?;
     // What is stuck is not waited for.
     runtime.shutdown_background();
@@ -36,7 +40,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 
 async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
     // What is wrong with the settings is said before anybody can connect.
-    let config = config(args)?;
+    let mut config = config(args)?;
+    config.cluster = joining(args).await?;
     let http = listen(&args.http, "--http").await?;
     let kv = match args.kv.as_str() {
         "off" => None,
@@ -49,6 +54,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         is_tls: args.http_tls_cert.is_some(),
         may_act: args.allow_actions,
         node: &args.node,
+        cluster: args.cluster.cluster.as_deref(),
         config: args.config.as_deref(),
     });
     service::ready(&format!("serving HTTP on {}", address(&http)?));
@@ -81,6 +87,18 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         }
         () = service::watchdog() => Err(Failure::new("the watchdog has ended")),
         () = again => Err(Failure::new("stopped at once, in the midst of draining")),
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn joining(args: &ServeArgs) -> Result<Option<innkeeper_server::Joining>, Failure> {
+    match &args.cluster.cluster {
+        None => Ok(None),
+        Some(_) => {
+            let what = "--cluster: this program was built without it";
+            let next = "cargo install --path crates/innkeeper-cli --features cluster (with protoc)";
+            Err(Failure::new(what).try_next(next))
+        }
     }
 }
 
@@ -125,10 +143,10 @@ fn config(args: &ServeArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path, flag: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| wrong(path, flag, &error))
 }
 
-fn wrong(path: &Path, flag: &str, why: &dyn std::fmt::Display) -> Failure {
+pub(crate) fn wrong(path: &Path, flag: &str, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(format_args!("{} ({flag}): {why}", path.display()))
 }

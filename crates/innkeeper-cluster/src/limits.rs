@@ -8,6 +8,9 @@ pub const HISTORY_MAX: usize = 65_536;
 /// How long each step of joining may take.
 pub const JOIN_WAIT: Duration = Duration::from_secs(2);
 
+/// How often joining is tried anew when what was seen has changed meanwhile.
+pub const JOIN_TRIES: u32 = 4;
+
 /// How long a name, of a cluster or of a node, and an address may be, in characters.
 pub const NAME_MAX: usize = 255;
 
@@ -82,6 +85,15 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(30);
 /// How long an output is held before it is asked again whether it may leave.
 pub const HOLD_WAIT: Duration = Duration::from_millis(10);
 
+/// How many nodes are asked at once for their part of an answer about all keys.
+pub const LOOKS_AT_ONCE: usize = 64;
+
+/// How many bytes of a page one node sends; what is beyond is for the next page.
+pub const PAGE_BYTES: usize = 512 << 10;
+
+/// How many bytes of what a process exposes are shown to other nodes; of more, none is.
+pub const EXPOSED_BYTES_MAX: usize = 4 << 10;
+
 /// How long a call to an incarnation on another node is waited for there, whatever its caller says;
 /// one that names a key is waited for as long as its caller does.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
@@ -92,3 +104,10 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// How many bytes of a shard's state are sent at once, before the next process's begins another
+/// part.
+pub const PART_BYTES: usize = 256 << 10;
+
+/// How long one part may take.
+pub const PART_WAIT: Duration = Duration::from_secs(2);

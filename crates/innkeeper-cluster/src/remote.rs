@@ -1,5 +1,9 @@
 //! What a process has to be for others to talk to it from another node.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
 use innkeeper::{Message, Process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,4 +86,43 @@ pub trait Remote:
     /// Nodes whose versions differ do not talk to each other's processes; raise it when the
     /// change cannot be read by the others.
     const VERSION: u32 = 1;
+
+    /// The type of what it [exposes](innkeeper::Context::expose), if that can be seen from other
+    /// nodes too: [`Exposes::of`] that type. With the macro, `#[process(remote, exposes = Gauge)]`.
+    const EXPOSES: Option<Exposes> = None;
+}
+
+/// How what a process exposes is shown to other nodes: written down there at the instant of each
+/// snapshot, and read here, so that [`ProcessInfo::exposed`](innkeeper::ProcessInfo::exposed)
+/// answers the same type wherever the process runs. It is a copy, and does not change any more.
+///
+/// Up to [`EXPOSED_BYTES_MAX`](crate::limits::EXPOSED_BYTES_MAX) bytes; of more, nothing is shown.
+#[derive(Clone, Copy)]
+pub struct Exposes {
+    write: fn(&dyn Any) -> Option<Vec<u8>>,
+    read: fn(&[u8]) -> Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Exposes {
+    /// A process that exposes a `T`. Atomics derive serde like any number.
+    pub const fn of<T: Any + Send + Sync + Serialize + DeserializeOwned>() -> Self {
+        Exposes {
+            write: |exposed| postcard::to_allocvec(exposed.downcast_ref::<T>()?).ok(),
+            read: |bytes| Some(Arc::new(postcard::from_bytes::<T>(bytes).ok()?)),
+        }
+    }
+
+    pub(crate) fn write(self, exposed: &(dyn Any + Send + Sync)) -> Option<Vec<u8>> {
+        (self.write)(exposed)
+    }
+
+    pub(crate) fn read(self, bytes: &[u8]) -> Option<Arc<dyn Any + Send + Sync>> {
+        (self.read)(bytes)
+    }
+}
+
+impl fmt::Debug for Exposes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposes").finish_non_exhaustive()
+    }
 }

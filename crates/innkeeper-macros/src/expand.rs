@@ -26,10 +26,17 @@ pub(crate) fn process(process: &Process) -> TokenStream {
 /// What makes it a process that others may talk to from another node.
 fn remote(process: &Process) -> Option<TokenStream> {
     let (this, name) = (&process.block.self_ty, process.name.to_string());
-    process.is_remote.then(|| {
+    let exposes = process.options.exposes.iter().map(|exposes| {
+        quote! {
+            const EXPOSES: ::core::option::Option<::innkeeper_cluster::Exposes> =
+                ::core::option::Option::Some(::innkeeper_cluster::Exposes::of::<#exposes>());
+        }
+    });
+    process.options.is_remote.then(|| {
         quote! {
             impl ::innkeeper_cluster::Remote for #this {
                 const NAME: &'static str = #name;
+                #(#exposes)*
             }
         }
     })
@@ -37,7 +44,7 @@ fn remote(process: &Process) -> Option<TokenStream> {
 
 /// What makes a message one that can be written down, where it has to be.
 fn written(process: &Process) -> Option<TokenStream> {
-    process.is_remote.then(|| {
+    process.options.is_remote.then(|| {
         quote! {
             #[derive(::innkeeper_cluster::serde::Serialize)]
             #[derive(::innkeeper_cluster::serde::Deserialize)]
@@ -46,12 +53,22 @@ fn written(process: &Process) -> Option<TokenStream> {
     })
 }
 
+/// Whether it is a `Subscriber`, by its name: such a one is carried, not written down.
+fn is_subscriber(of: &Type) -> bool {
+    let Type::Path(of) = of else { return false };
+    of.path.segments.last().is_some_and(|last| last.ident == "Subscriber")
+}
+
 fn messages(process: &Process) -> TokenStream {
     let (vis, name) = (&process.vis, format_ident!("{}Message", process.name));
     let doc = format!("What can be said to a `{}`.", process.name);
     let variants = process.handlers.iter().map(|handler| {
         let (variant, docs) = (variant(&handler.name), &handler.docs);
-        let fields = handler.args.iter().map(|(name, of)| quote!(#name: #of));
+        let fields = handler.args.iter().map(|(name, of)| {
+            let carried = (process.options.is_remote && is_subscriber(of))
+                .then(|| quote!(#[serde(with = "::innkeeper_cluster::subscriber")]));
+            quote!(#carried #name: #of)
+        });
         quote!(#(#docs)* #variant { #(#fields),* })
     });
     let written = written(process);

@@ -14,7 +14,8 @@ use proc_macro::TokenStream;
 ///   state; both parameters may be left out.
 /// - `#[call] fn` answers with what it returns; `#[cast] fn` answers nothing. Both may be `async`,
 ///   take `&mut self` or `&self`, owned arguments, and at the end `ctx: &mut Context<Self>`.
-/// - `terminate`, `down`, `link_exit`, `lagged` and `idle` are as in `innkeeper::Process`.
+/// - `terminate`, `down`, `link_exit`, `lagged`, `idle` and `on_handoff` are as in
+///   `innkeeper::Process`.
 /// - All else stays as it is.
 ///
 /// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk
@@ -23,11 +24,12 @@ use proc_macro::TokenStream;
 ///
 /// With `#[process(remote)]` others may talk to it from another node: it is made an
 /// `innkeeper_cluster::Remote` under its own name, version 1, and its messages derive serde. So
-/// have the types of its arguments and answers to, and the crate needs `innkeeper-cluster`.
+/// have the types of its arguments and answers to, and the crate needs `innkeeper-cluster`. With
+/// `#[process(remote, exposes = Gauge)]` the `Gauge` that it exposes is seen from other nodes too.
 #[proc_macro_attribute]
 pub fn process(options: TokenStream, block: TokenStream) -> TokenStream {
-    let made = parse::options(options.into())
-        .and_then(|is_remote| parse::process(syn::parse(block)?, is_remote))
+    let made = syn::parse(options)
+        .and_then(|options| parse::process(syn::parse(block)?, options))
         .map(|process| expand::process(&process));
     made.unwrap_or_else(|error| error.to_compile_error()).into()
 }

@@ -1,16 +1,16 @@
 //! Reads an `impl` block and refuses, by name, what cannot be made a process.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::Ident;
+use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Pat, ReceiverKind, Result, ReturnType,
-    Type, Visibility,
+    Token, Type, Visibility,
 };
 
 /// What an `impl` block says.
 pub(crate) struct Process {
-    /// Whether others may talk to it from another node.
-    pub(crate) is_remote: bool,
+    pub(crate) options: Options,
     /// The block as it was, without our attributes.
     pub(crate) block: ItemImpl,
     pub(crate) name: Ident,
@@ -18,6 +18,15 @@ pub(crate) struct Process {
     pub(crate) init: Init,
     pub(crate) handlers: Vec<Handler>,
     pub(crate) callbacks: Vec<Callback>,
+}
+
+/// What stands behind `#[process`.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Whether others may talk to it from another node.
+    pub(crate) is_remote: bool,
+    /// What it exposes to them.
+    pub(crate) exposes: Option<Type>,
 }
 
 pub(crate) struct Init {
@@ -46,18 +55,32 @@ pub(crate) struct Callback {
     pub(crate) takes_ctx: bool,
 }
 
-/// Whether others may talk to it from another node.
-pub(crate) fn options(options: TokenStream) -> Result<bool> {
-    if options.is_empty() {
-        return Ok(false);
-    }
-    match syn::parse2::<Ident>(options.clone()) {
-        Ok(option) if option == "remote" => Ok(true),
-        _ => Err(Error::new(options.span(), "expected `#[process]` or `#[process(remote)]`")),
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut options = Options::default();
+        if input.is_empty() {
+            return Ok(options);
+        }
+        let expected = "expected `#[process]`, `#[process(remote)]` or \
+                        `#[process(remote, exposes = Type)]`";
+        let known = |input: ParseStream<'_>, known: &str| match input.parse::<Ident>() {
+            Ok(option) if option == known => Ok(()),
+            Ok(other) => Err(Error::new(other.span(), expected)),
+            Err(error) => Err(Error::new(error.span(), expected)),
+        };
+        known(input, "remote")?;
+        options.is_remote = true;
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+            known(input, "exposes")?;
+            input.parse::<Token![=]>()?;
+            options.exposes = Some(input.parse()?);
+        }
+        Ok(options)
     }
 }
 
-pub(crate) fn process(mut block: ItemImpl, is_remote: bool) -> Result<Process> {
+pub(crate) fn process(mut block: ItemImpl, options: Options) -> Result<Process> {
     if let Some((path, _)) = &block.trait_ {
         return Err(Error::new(path.span(), "expected `impl Type`, got the `impl` of a trait"));
     }
@@ -76,7 +99,7 @@ pub(crate) fn process(mut block: ItemImpl, is_remote: bool) -> Result<Process> {
                 handlers.push(handler(method, is_call)?);
             }
             (None, "init") => init = Some((parse_init(method)?, method.vis.clone())),
-            (None, "terminate" | "down" | "link_exit" | "lagged" | "idle") => {
+            (None, "terminate" | "down" | "link_exit" | "lagged" | "idle" | "on_handoff") => {
                 callbacks.push(callback(method)?);
             }
             (None, _) => {}
@@ -85,7 +108,7 @@ pub(crate) fn process(mut block: ItemImpl, is_remote: bool) -> Result<Process> {
     let missing = "expected `async fn init(args: &Args) -> Result<Self, StartError>`";
     let (init, vis_of_init) = init.ok_or_else(|| Error::new(block.self_ty.span(), missing))?;
     let vis = vis.unwrap_or(vis_of_init);
-    Ok(Process { is_remote, block, name, vis, init, handlers, callbacks })
+    Ok(Process { options, block, name, vis, init, handlers, callbacks })
 }
 
 fn type_name(of: &Type) -> Result<Ident> {
@@ -194,13 +217,18 @@ fn callback(method: &ImplItemFn) -> Result<Callback> {
         let FnArg::Typed(input) = input else { continue };
         if is_context(&input.ty) {
             callback.takes_ctx = true;
-        } else if callback.takes_event || callback.takes_ctx || callback.name == "idle" {
+        } else if callback.takes_event || callback.takes_ctx || is_bare(&callback) {
             return Err(Error::new(input.span(), "see `innkeeper::Process` for its parameters"));
         } else {
             callback.takes_event = true;
         }
     }
     Ok(callback)
+}
+
+/// Whether there is nothing to tell it but the context.
+fn is_bare(callback: &Callback) -> bool {
+    callback.name == "idle" || callback.name == "on_handoff"
 }
 
 /// Whether this is `&mut Context<..>`, by whatever path.
@@ -215,7 +243,7 @@ mod tests {
     use super::*;
 
     fn refused(block: ItemImpl) -> String {
-        process(block, false).err().map(|error| error.to_string()).unwrap_or_default()
+        process(block, Options::default()).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]

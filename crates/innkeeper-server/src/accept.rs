@@ -1,6 +1,7 @@
 //! The one accept loop: takes connections until the drain begins, and waits for them to end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -15,7 +16,7 @@ use crate::limits;
 /// Runs `connection` for each connection. Once the server closes no more are taken, and this
 /// returns when the last one has ended.
 pub(crate) async fn each<F>(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     app: &App,
     mut connection: impl FnMut(TcpStream, SocketAddr) -> F,
 ) where

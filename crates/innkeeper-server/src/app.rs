@@ -10,6 +10,8 @@ use innkeeper::{
     StartChildError, StartRate, Supervisor,
 };
 use innkeeper_api::{Code, RoomKey};
+use innkeeper_cluster::Cluster;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -22,6 +24,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::limits;
+use crate::member::Membership;
 use crate::room::{Room, RoomArgs};
 
 /// What every connection shares.
@@ -37,6 +40,10 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     pub(crate) tally: Tally,
     pub(crate) census: Census,
+    /// Where rooms run, if there are several nodes.
+    pub(crate) cluster: Option<Cluster>,
+    /// Whether this node cannot be sure of its rooms, and lets their members go.
+    pub(crate) frozen: Option<watch::Receiver<bool>>,
     pub(crate) started: Instant,
     /// Whether HTTP listens on loopback only.
     pub(crate) is_local: bool,
@@ -105,7 +112,11 @@ impl Intake {
 }
 
 impl App {
-    pub(crate) async fn start(config: Config, is_local: bool) -> Result<App, StartChildError> {
+    pub(crate) async fn start(
+        config: Config,
+        is_local: bool,
+        membership: Option<&Membership>,
+    ) -> Result<App, StartChildError> {
         let supervisor = Supervisor::new().name("innkeeper").start().await?;
         let node: Arc<str> = config.node.as_str().into();
         let room_args = {
@@ -124,6 +135,10 @@ impl App {
             rooms = rooms.start_rate(rate.clone());
             buckets = buckets.start_rate(rate);
         }
+        if let Some(Membership { cluster, .. }) = membership {
+            rooms = rooms.placed_by(cluster);
+            buckets = buckets.placed_by(cluster);
+        }
         Ok(App {
             rooms: rooms.start(&supervisor).await?,
             buckets: buckets.start(&supervisor).await?,
@@ -134,6 +149,8 @@ impl App {
             closing: CancellationToken::new(),
             tally: Tally::default(),
             census: Census::default(),
+            cluster: membership.map(|membership| membership.cluster.clone()),
+            frozen: membership.map(|membership| membership.frozen.clone()),
             started: clock::now(),
             config,
             is_local,
@@ -144,6 +161,17 @@ impl App {
     pub(crate) fn admit(&self, user: &str, token: Option<&str>) -> Result<Permit, ApiError> {
         let Some(authority) = &self.config.authority else { return Ok(Permit::default()) };
         authority.admit(user, token).map_err(|Denied(why)| ApiError::new(Code::Unauthorized, why))
+    }
+
+    /// The name of the node that a key's process runs on.
+    pub(crate) fn node_of(&self, key: &RoomKey) -> Arc<str> {
+        let owner = self.cluster.as_ref().and_then(|cluster| cluster.owner(key));
+        owner.map_or_else(|| self.node.clone(), |member| member.name.into())
+    }
+
+    /// Whether a key's process runs on this node.
+    pub(crate) fn is_here(&self, key: &RoomKey) -> bool {
+        self.node_of(key) == self.node
     }
 
     /// How long the server has been up.
@@ -178,13 +206,16 @@ impl App {
             let process = found.and_then(innkeeper::Outcome::process).map_err(not_found)?;
             let said = say(process).await;
             self.tally.call(&said);
-            match said {
-                Err(CallError::NotDelivered {
-                    why: NotDelivered::Ended | NotDelivered::Stopping,
-                    ..
-                }) if tries < limits::TRIES => tries += 1,
-                said => return said.map_err(ApiError::from),
+            let why = match &said {
+                Err(CallError::NotDelivered { why, .. }) if tries < limits::TRIES => why,
+                _ => return said.map_err(ApiError::from),
+            };
+            match why {
+                NotDelivered::Ended | NotDelivered::Stopping => {}
+                NotDelivered::Away(_) => tokio::time::sleep(limits::AWAY_PAUSE).await,
+                _ => return said.map_err(ApiError::from),
             }
+            tries += 1;
         }
     }
 }

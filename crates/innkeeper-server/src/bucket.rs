@@ -1,38 +1,29 @@
 //! A bucket: keys and values in memory, and those who want to hear of changes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use innkeeper::{ProcessRef, StartError, process};
+use bytes::Bytes;
+use innkeeper::{Context, ProcessRef, StartError, Subscriber, process};
 use innkeeper_api::RoomKey;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
-
-/// Where the changes of a bucket go, a line each.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    pub(crate) sender: mpsc::Sender<Arc<str>>,
-    /// Set when the subscriber is dropped because it does not keep up.
-    pub(crate) slow: Arc<AtomicBool>,
-}
 
 /// The address of a bucket.
 pub(crate) type BucketRef = ProcessRef<BucketMessage>;
 
 /// Why a bucket does not take something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BucketFull;
 
 pub(crate) struct Bucket {
     values: HashMap<String, String>,
     bytes: usize,
-    subscribers: Vec<Lines>,
+    /// Each hears of a change as the line that it is told in.
+    subscribers: Vec<Subscriber<Bytes>>,
 }
 
-#[process]
+#[process(remote)]
 impl Bucket {
     async fn init(_key: &RoomKey) -> Result<Self, StartError> {
         Ok(Bucket { values: HashMap::new(), bytes: 0, subscribers: Vec::new() })
@@ -44,7 +35,12 @@ impl Bucket {
     }
 
     #[call]
-    pub(crate) fn put(&mut self, key: String, value: String) -> Result<(), BucketFull> {
+    pub(crate) fn put(
+        &mut self,
+        key: String,
+        value: String,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), BucketFull> {
         let old = self.values.get(&key).map(|old| key.len() + old.len());
         let new = key.len() + value.len();
         let bytes = self.bytes - old.unwrap_or(0) + new;
@@ -53,22 +49,22 @@ impl Bucket {
             return Err(BucketFull);
         }
         self.bytes = bytes;
-        self.tell(format!("{key} SET TO {value}\r\n"));
+        self.tell(format!("{key} SET TO {value}\r\n"), ctx);
         self.values.insert(key, value);
         Ok(())
     }
 
     /// Deletes a key. Subscribers hear of it also if it was not there, as in the guide.
     #[call]
-    pub(crate) fn delete(&mut self, key: String) {
+    pub(crate) fn delete(&mut self, key: String, ctx: &mut Context<Self>) {
         if let Some(old) = self.values.remove(&key) {
             self.bytes -= key.len() + old.len();
         }
-        self.tell(format!("{key} DELETED\r\n"));
+        self.tell(format!("{key} DELETED\r\n"), ctx);
     }
 
     #[call]
-    pub(crate) fn subscribe(&mut self, lines: Lines) -> Result<(), BucketFull> {
+    pub(crate) fn subscribe(&mut self, lines: Subscriber<Bytes>) -> Result<(), BucketFull> {
         self.forget_closed();
         if self.subscribers.len() >= limits::BUCKET_SUBSCRIBERS {
             return Err(BucketFull);
@@ -87,23 +83,16 @@ impl Bucket {
         false
     }
 
-    fn tell(&mut self, line: String) {
+    fn tell(&mut self, line: String, ctx: &Context<Self>) {
         if self.subscribers.is_empty() {
             return;
         }
-        let line: Arc<str> = line.into();
-        // Whoever is dropped here sees the end of its lines.
-        self.subscribers.retain(|lines| match lines.sender.try_send(line.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
-            Err(TrySendError::Full(_)) => {
-                lines.slow.store(true, Ordering::Release);
-                false
-            }
-        });
+        let line = Bytes::from(line);
+        // Whoever does not keep up hears that, and nothing else any more.
+        self.subscribers.retain(|lines| ctx.push(lines, line.clone()).is_ok());
     }
 
     fn forget_closed(&mut self) {
-        self.subscribers.retain(|lines| !lines.sender.is_closed());
+        self.subscribers.retain(|lines| !lines.is_over());
     }
 }

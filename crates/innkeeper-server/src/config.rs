@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Authority;
+use crate::member::Joining;
 use crate::secret::Secret;
 use crate::tls::Tls;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub connections_per_client: usize,
     /// The longest text of a message, in bytes.
     pub max_message_bytes: usize,
+    /// The cluster that it is a node of; `None`: it is alone.
+    pub cluster: Option<Joining>,
 }
 
 impl Default for Config {
@@ -58,6 +61,7 @@ impl Default for Config {
             tls: None,
             connections_per_client: 20_000,
             max_message_bytes: 4096,
+            cluster: None,
         }
     }
 }

@@ -144,6 +144,8 @@ impl From<StopError> for ApiError {
         match error {
             StopError::NotFound => ApiError::new(Code::NotFound, "no such room runs"),
             StopError::Cycle(_) => ApiError::new(Code::StartCycle, error),
+            StopError::Away(why) => ApiError::new(away(why), error),
+            StopError::Unknown => ApiError::unknown(Unknown::Unreachable),
             // It was told to stop, and will.
             _ => ApiError::still_stopping(error),
         }

@@ -12,6 +12,6 @@ use crate::accept;
 use crate::app::App;
 
 /// Serves connections until the server closes; returns when the last one has ended.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
+pub(crate) async fn serve(listener: Arc<TcpListener>, app: Arc<App>) {
     accept::each(listener, &app, |stream, peer| connection::run(stream, peer, app.clone())).await;
 }

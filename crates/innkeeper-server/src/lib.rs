@@ -13,6 +13,7 @@ mod error;
 mod http;
 pub mod kv;
 pub mod limits;
+mod member;
 mod memory;
 mod room;
 mod secret;
@@ -21,15 +22,20 @@ mod user;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use innkeeper::{ShutdownReport, StartChildError};
+use innkeeper_cluster::JoinError;
+use innkeeper_cluster::ownership::Over;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::member::Membership;
 
 pub use auth::{Authority, Denied, Jwt, Permit};
 pub use config::Config;
+pub use member::Joining;
 pub use secret::Secret;
 pub use tls::Tls;
 
@@ -50,6 +56,8 @@ pub enum RunError {
     Listener(io::Error),
     /// The supervision tree did not start.
     Start(StartChildError),
+    /// The cluster was not joined.
+    Join(JoinError),
 }
 
 impl std::fmt::Display for RunError {
@@ -57,6 +65,7 @@ impl std::fmt::Display for RunError {
         match self {
             RunError::Listener(error) => write!(f, "a listener has no address: {error}"),
             RunError::Start(error) => write!(f, "the supervision tree did not start: {error}"),
+            RunError::Join(error) => write!(f, "the cluster was not joined: {error}"),
         }
     }
 }
@@ -81,7 +90,10 @@ impl Drained {
 }
 
 /// Serves until `shutdown` is done, then drains: no new work is let in, what is under way is
-/// finished and told to everybody, sockets are closed with 1012, rooms end.
+/// finished and told to everybody, sockets are closed with 1012, rooms end or, on a cluster, move.
+///
+/// On a cluster it serves while it has a session. When that is lost its sockets are closed with
+/// 1012, its rooms are killed, and it joins again.
 ///
 /// # Errors
 /// [`RunError`] if it could not start.
@@ -94,28 +106,68 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Drained, RunError> {
     let address = listeners.http.local_addr().map_err(RunError::Listener)?;
-    let app = App::start(config, address.ip().is_loopback()).await.map_err(RunError::Start)?;
-    let app = Arc::new(app);
-    let http = http::serve(listeners.http, app.clone());
-    let kv = async {
-        if let Some(listener) = listeners.kv {
+    let (http, kv) = (Arc::new(listeners.http), listeners.kv.map(Arc::new));
+    tokio::pin!(shutdown);
+    let mut is_first = true;
+    loop {
+        let joining = async {
+            match &config.cluster {
+                None => Ok(None),
+                Some(joining) if is_first => Membership::first(joining).await.map(Some),
+                Some(joining) => Ok(Some(Membership::again(joining).await)),
+            }
+        };
+        let mut membership = tokio::select! {
+            joined = joining => joined.map_err(RunError::Join)?,
+            () = &mut shutdown => return Ok(Drained::default()),
+        };
+        is_first = false;
+        let app = App::start(config.clone(), address.ip().is_loopback(), membership.as_ref());
+        let app = Arc::new(app.await.map_err(RunError::Start)?);
+        let serving = serve(http.clone(), kv.clone(), app.clone());
+        tokio::pin!(serving);
+        let over = tokio::select! {
+            // They end only once the server closes.
+            _ = &mut serving => None,
+            () = &mut shutdown => None,
+            over = over(membership.as_mut()) => Some(over),
+        };
+        let Some(over) = over else {
+            // With these the ports are closed: who comes now is to go to another node.
+            drop((http, kv));
+            return Ok(drain(&app, serving, membership, app.config.drain_timeout).await);
+        };
+        tracing::warn!(?over, "the session is over: what ran here ends, and this node joins again");
+        let _ = drain(&app, serving, None, limits::SESSION_END).await;
+    }
+}
+
+/// Serves connections until the server closes.
+async fn serve(http: Arc<TcpListener>, kv: Option<Arc<TcpListener>>, app: Arc<App>) {
+    let buckets = async {
+        if let Some(listener) = kv {
             kv::serve(listener, app.clone()).await;
         }
     };
-    let serving = async { tokio::join!(http, kv) };
-    tokio::pin!(serving);
-    tokio::select! {
-        // They end only once the server closes.
-        _ = &mut serving => {}
-        () = shutdown => {}
-    }
-    Ok(drain(&app, serving).await)
+    tokio::join!(http::serve(http, app.clone()), buckets);
 }
 
-/// Ends everything in order, within the drain timeout.
-async fn drain(app: &App, serving: impl Future) -> Drained {
+/// The end of a session, if there is one.
+async fn over(membership: Option<&mut Membership>) -> Over {
+    match membership {
+        None => std::future::pending().await,
+        Some(membership) => membership.over().await,
+    }
+}
+
+/// Ends everything in order, within the time.
+async fn drain(
+    app: &App,
+    serving: impl Future,
+    membership: Option<Membership>,
+    limit: Duration,
+) -> Drained {
     let began = clock::now();
-    let limit = app.config.drain_timeout;
     let left = || limit.saturating_sub(began.elapsed());
     let rooms = app.rooms.count();
     tracing::info!(rooms, "draining: no new work is let in");
@@ -129,6 +181,9 @@ async fn drain(app: &App, serving: impl Future) -> Drained {
         finish.is_err() || closed.is_err()
     };
     let connections_cut = connections.await;
+    if let Some(membership) = membership {
+        membership.leave(left()).await;
+    }
     let processes = app.supervisor.shutdown(left().max(limits::LAST_MOMENT)).await;
     let took_ms = began.elapsed().as_millis();
     if processes.is_clean() && !connections_cut {

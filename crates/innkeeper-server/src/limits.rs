@@ -131,3 +131,18 @@ pub const QUIET: Duration = Duration::from_millis(50);
 
 /// In a drain: how long one that is not silent is answered.
 pub const REFUSING: Duration = Duration::from_secs(1);
+
+/// How long gates may be shut before whoever is in a room of this node is let go.
+pub const FROZEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often that is looked at.
+pub const FROZEN_LOOK: Duration = Duration::from_millis(50);
+
+/// How long is waited before a cluster is joined once more.
+pub const REJOIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long what is left may take to end when a session is over: others act for it already.
+pub const SESSION_END: Duration = Duration::from_secs(5);
+
+/// How long is waited before a question is put again that no node was there to answer.
+pub const AWAY_PAUSE: Duration = Duration::from_millis(50);

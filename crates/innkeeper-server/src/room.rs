@@ -1,18 +1,20 @@
 //! A room: numbers what is said, remembers the last of it, and passes it to everybody in it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use innkeeper::{Context, ExitReason, StartError, process};
-use innkeeper_api::{Code, Line, RoomKey};
-use serde::Serialize;
+use innkeeper::{Context, ExitReason, StartError, Subscriber, process};
+use innkeeper_api::{Line, RoomKey};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::channels::frame::{self, Empty, Reply};
-use crate::channels::outbox::{By, Outbox, Refused};
+use crate::channels::frame::{self, Reply};
+use crate::channels::outbox::By;
 use crate::channels::presence::{Diff, Meta, Users};
+use crate::channels::seat::Heard;
 use crate::clock;
 use crate::limits;
 
@@ -40,34 +42,39 @@ impl Gauge {
     }
 }
 
-/// One join of one socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One join of one socket, of whichever node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct MemberId(u64);
 
 impl MemberId {
     pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Every node begins somewhere else.
+        static NEXT: LazyLock<AtomicU64> =
+            LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(())));
         MemberId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
 /// Who wants to join, and where what is said goes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Joining {
     pub(crate) id: MemberId,
     pub(crate) user: Arc<str>,
+    /// The reference of the join, and of the push that asks for it.
     pub(crate) join_ref: Option<String>,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) reference: Option<String>,
+    #[serde(with = "innkeeper_cluster::subscriber")]
+    pub(crate) seat: Subscriber<Heard>,
 }
 
 /// Why somebody cannot join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomFull {
     pub(crate) max: usize,
 }
 
 /// Whoever speaks is not in the room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotJoined;
 
 pub(crate) struct Room {
@@ -96,9 +103,7 @@ struct Members {
 struct Member {
     user: Arc<str>,
     phx_ref: String,
-    topic: Arc<str>,
-    join_ref: Option<String>,
-    outbox: Arc<Outbox>,
+    seat: Subscriber<Heard>,
 }
 
 /// The answer to a join.
@@ -111,13 +116,7 @@ struct Welcome<'a> {
     history: &'a VecDeque<Box<RawValue>>,
 }
 
-/// Why a member's topic has ended.
-#[derive(Serialize)]
-struct Reason {
-    reason: Code,
-}
-
-#[process]
+#[process(remote)]
 impl Room {
     async fn init(args: &RoomArgs, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let gauge = Arc::new(Gauge::default());
@@ -137,19 +136,18 @@ impl Room {
         })
     }
 
-    /// Lets somebody in. The reply frame and the list of users are put into the outbox here, so
-    /// that nothing said later can come before them.
+    /// Lets somebody in. The reply frame and the list of users are told here, so that nothing said
+    /// later can come before them.
     #[call]
     pub(crate) fn join(
         &mut self,
         joining: Joining,
-        reference: Option<String>,
         ctx: &mut Context<Self>,
     ) -> Result<(), RoomFull> {
         if self.members.all.len() >= self.max_members {
             return Err(RoomFull { max: self.max_members });
         }
-        let Joining { id, user, join_ref, outbox } = joining;
+        let Joining { id, user, join_ref, reference, seat } = joining;
         let meta = Meta { phx_ref: format!("{:x}", id.0), online_at: clock::stamp() };
         let welcome = Reply::ok(Welcome {
             room: &self.key,
@@ -161,12 +159,22 @@ impl Room {
         let (join, topic) = (join_ref.as_deref(), self.topic.clone());
         let reply = frame::encode(join, reference.as_deref(), &topic, "phx_reply", &welcome);
         self.users.add(&user, meta.clone());
-        outbox.answer(reply);
-        outbox.answer(frame::encode(join, None, &topic, "presence_state", &self.users));
+        let state = frame::encode(join, None, &topic, "presence_state", &self.users);
+        for frame in [reply, state] {
+            // Who is gone already is found out below.
+            let _ = ctx.push(&seat, Heard::Owed(frame));
+        }
         self.changed(ctx);
         self.diff.joined(&user, meta.clone());
-        let member = Member { user, phx_ref: meta.phx_ref, topic, join_ref, outbox };
-        self.members.all.insert(id, member);
+        if seat.is_distant() {
+            // Nobody tells this room if that node is no more.
+            let (seat, room) = (seat.clone(), ctx.process());
+            ctx.spawn(async move {
+                seat.over().await;
+                let _ = room.leave(id).await;
+            });
+        }
+        self.members.all.insert(id, Member { user, phx_ref: meta.phx_ref, seat });
         self.note_members();
         Ok(())
     }
@@ -235,20 +243,14 @@ impl Room {
 
     /// Passes a frame to everybody, the same bytes; drops those who are too slow for it.
     fn pass_on(&mut self, frame: &Bytes, ctx: &mut Context<Self>) {
-        let mut slow = Vec::new();
+        let mut gone = Vec::new();
         for (n, (id, member)) in self.members.all.iter().enumerate() {
             let by = if n < limits::WRITTEN_BY_ROOM { By::Caller } else { By::Task };
-            match member.outbox.push(frame.clone(), by) {
-                Ok(()) => {}
-                Err(Refused::Closed) => slow.push(*id),
-                Err(Refused::Full) => {
-                    let reason = Reason { reason: Code::SlowConsumer };
-                    member.end("phx_error", &reason);
-                    slow.push(*id);
-                }
+            if ctx.push(&member.seat, Heard::Said(frame.clone(), by)).is_err() {
+                gone.push(*id);
             }
         }
-        for id in slow {
+        for id in gone {
             self.remove(id, ctx);
         }
     }
@@ -276,21 +278,12 @@ impl Room {
     }
 }
 
-impl Member {
-    /// The last word about this join.
-    fn end(&self, event: &str, payload: &impl Serialize) {
-        let join_ref = self.join_ref.as_deref();
-        self.outbox.answer(frame::encode(join_ref, join_ref, &self.topic, event, payload));
-    }
-}
-
 impl Drop for Members {
     /// Runs however the room ends, by a panic too.
     fn drop(&mut self) {
-        // `phx_error` has the client join again, `phx_close` has it not.
-        let event = if self.closing { "phx_close" } else { "phx_error" };
+        let why = if self.closing { ExitReason::Normal } else { ExitReason::Killed };
         for member in self.all.values() {
-            member.end(event, &Empty {});
+            member.seat.end(why.clone());
         }
     }
 }

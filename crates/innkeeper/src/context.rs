@@ -18,6 +18,7 @@ use crate::node::{Node, Notice, Watcher};
 use crate::process::{Message, Process};
 use crate::process_ref::{Port, ProcessRef};
 use crate::seam::{DelayQueue, TimerKey, time_left};
+use crate::subscriber::{PushError, Subscriber};
 
 /// What a process has at hand while its code runs.
 pub struct Context<P: Process> {
@@ -109,10 +110,13 @@ impl<P: Process> Context<P> {
         self.port.epoch()
     }
 
-    /// What this key's process had on the node that it comes from, for `init` to take, once.
-    /// `None` where it starts without a past: always on one node, and after the loss of a node.
-    pub fn take_handed(&mut self) -> Option<Vec<u8>> {
-        self.port.take_handed()
+    /// What this key's process had on the node that it comes from, for `init`: what its
+    /// [`on_handoff`](Process::on_handoff) answered there. `None` where it starts without a past:
+    /// always on one node, after the loss of a node, and after a crash.
+    ///
+    /// If that `init` fails, the next one is given the same.
+    pub fn handed(&self) -> Option<Vec<u8>> {
+        self.port.handed()
     }
 
     /// Does something that others outside of this process can see, such as writing to a socket:
@@ -122,7 +126,24 @@ impl<P: Process> Context<P> {
     ///
     /// It runs on whatever thread finds that it may, so it is to be short, and not to wait.
     pub fn output(&self, output: impl FnOnce() + Send + 'static) {
-        self.port.put(Box::new(output));
+        match self.port.placed() {
+            None => output(),
+            Some(placed) => placed.put(output),
+        }
+    }
+
+    /// Tells a subscriber something, at once, behind everything that it was told before. On a
+    /// cluster it is checked as an [`output`](Self::output) is; what was kept and may never leave
+    /// ends the subscription ([`Unsubscribed::Lost`](crate::Unsubscribed::Lost)).
+    ///
+    /// # Errors
+    /// [`PushError`]: the subscription is over, and it is to be dropped. An event that is kept
+    /// is `Ok`.
+    pub fn push<E: Send + 'static>(&self, to: &Subscriber<E>, event: E) -> Result<(), PushError> {
+        match self.port.placed() {
+            None => to.sink().push(event),
+            Some(placed) => placed.push(to, event),
+        }
     }
 
     /// Ends the process in order once the present callback returns (OTP's

@@ -1,7 +1,11 @@
 //! Processes by key: found if they are there, started if they are not, never two for one key.
 
 mod builder;
+mod end_all;
+mod everywhere;
 mod get;
+mod guest;
+mod owner;
 mod page;
 mod placed;
 mod scope;
@@ -24,12 +28,14 @@ use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
 
 pub use builder::{ArgsPolicy, KeyedBuilder};
+pub use everywhere::{Everywhere, KeyRange};
 pub use get::GetOrStart;
-pub use page::Row;
+pub use page::{Page, Row};
 pub use stop::Stop;
 pub use via::{Via, ViaCall, ViaCast};
 
-pub(crate) use placed::{away, call_here, cast_here, get_here, stop_here};
+pub(crate) use end_all::Ending as Told;
+pub(crate) use placed::{away, call_here, cast_here, get_here, info_here, stop_here};
 pub(crate) use scope::Scope;
 
 /// What a key may be: anything that can be hashed, compared and named.
@@ -231,30 +237,41 @@ impl<K: Key, P: Process> Keyed<K, P> {
     /// asked for meanwhile start anew. Answers how many were told to end. A process that calls this
     /// is told like the others, and not waited for; nor is one that is still in its code a second
     /// after it was killed, which goes on holding its key.
+    ///
+    /// On a cluster, those on this node; [`everywhere`](Self::everywhere) has all.
     pub async fn stop_all(&self) -> usize {
-        self.scope.stop_all().await
+        let ending = self.scope.end_all(|_| true).await;
+        let told = ending.told;
+        ending.wait(&self.scope).await;
+        told
     }
 
-    /// How many keys are taken, by processes in whatever state.
+    /// All processes of the scope, wherever they run: to count, list, look at or stop them.
+    ///
+    /// The methods of `Keyed` that do not wait, and [`page`](Self::page), [`visit`](Self::visit)
+    /// and [`stop_all`](Self::stop_all), are about the processes on this node.
+    pub fn everywhere(&self) -> Everywhere<K, P> {
+        Everywhere::new(&self.scope)
+    }
+
+    /// How many keys are taken on this node, by processes in whatever state.
     pub fn count(&self) -> usize {
         self.scope.table.len()
     }
 
-    /// A snapshot of the process of a key. Never waits for it.
+    /// A snapshot of the process of a key, if it is on this node. Never waits for it.
     pub fn info(&self, key: &K) -> Option<ProcessInfo> {
-        self.scope
-            .find(key)
-            .map(|cell| self.scope.describe(&cell))
-            .filter(|info| info.state.is_some())
+        self.scope.info(key)
     }
 
-    /// The events from now on. Bounded: a subscriber that falls behind is told how many it missed.
+    /// What happens on this node, from now on. Bounded: a subscriber that falls behind is told how
+    /// many it missed.
     pub fn events(&self) -> broadcast::Receiver<Event<K>> {
         let events = &self.scope.shared.events;
         events.get_or_init(|| broadcast::Sender::new(limits::EVENTS)).subscribe()
     }
 
-    /// What happened so far, in numbers.
+    /// What happened on this node so far, in numbers.
     pub fn counters(&self) -> Counters {
         self.scope.shared.tally.counters()
     }

@@ -15,6 +15,7 @@ mod context;
 mod dynamic_supervisor;
 mod error;
 mod exit;
+mod gathered;
 mod groups;
 mod guard;
 mod incarnation;
@@ -33,6 +34,7 @@ mod registry;
 mod runner;
 mod seam;
 mod solo;
+mod subscriber;
 mod supervisor;
 mod target;
 mod task;
@@ -50,11 +52,12 @@ pub use error::{
     Away, CallError, CastError, Cycle, GetError, NotDelivered, Ran, StopError, Unknown,
 };
 pub use exit::ExitReason;
+pub use gathered::{Gathered, Missing, NoAnswer};
 pub use groups::{Groups, Lagged, Published};
 pub use incarnation::Incarnation;
 pub use keyed::{
-    ArgsPolicy, GetOrStart, Key, Keyed, KeyedBuilder, Outcome, Row, StartKeyError, Stop, Via,
-    ViaCall, ViaCast,
+    ArgsPolicy, Everywhere, GetOrStart, Key, KeyRange, Keyed, KeyedBuilder, Outcome, Page, Row,
+    StartKeyError, Stop, Via, ViaCall, ViaCast,
 };
 pub use monitor::{Down, LinkExit, MonitorId};
 pub use observe::{Counters, Event, ProcessInfo, START_SECONDS, What};
@@ -66,6 +69,7 @@ pub use registry::{
     Duplicate, KeyLock, Keys, LockError, RegisterError, Registry, RegistryEvent, Unique,
 };
 pub use solo::start;
+pub use subscriber::{PushError, Sink, Subscriber, Subscription, Unsubscribed};
 pub use supervisor::{
     AutoShutdown, ChildCount, DeleteError, Kind, Names, RestartError, ShutdownReport,
     StartChildError, Strategy, Supervisor, SupervisorBuilder, TreeNode, TreePage,

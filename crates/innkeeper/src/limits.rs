@@ -14,6 +14,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long asking for a key, or for its end, waits, unless the caller says otherwise.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a look at all processes, wherever they run, may take, unless the caller says otherwise.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long `init` may take, unless the child spec says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,6 +52,9 @@ pub const SIBLINGS_MAX: usize = 10_000;
 
 /// Events kept for a slow subscriber before it is told that it lagged.
 pub const EVENTS: usize = 1024;
+
+/// Events that may wait for whoever has subscribed, where nothing else is said.
+pub const SUBSCRIPTION_EVENTS: usize = 1024;
 
 /// Exits that a key remembers for whoever asks why it is restarting.
 pub const EXITS_REMEMBERED: usize = 3;

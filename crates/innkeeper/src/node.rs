@@ -12,7 +12,7 @@ use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::monitor::{Down, LinkExit, MonitorId};
 use crate::observe::ProcessInfo;
-use crate::placement::Tenure;
+use crate::placement::{Placed, Tenure};
 use crate::registry::slot::Signal;
 use crate::wait_for::WaitNode;
 
@@ -70,14 +70,14 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// What it had on another node, for its first `init`, once.
-    fn take_handed(&self) -> Option<Vec<u8>> {
+    /// What it had on another node, for its first `init`.
+    fn handed(&self) -> Option<Vec<u8>> {
         None
     }
 
-    /// Does something that others see, as soon as it may be seen.
-    fn put(&self, output: Box<dyn FnOnce() + Send>) {
-        output();
+    /// Where what it brings about gets out, if it may run only while its node acts for its key.
+    fn placed(&self) -> Option<&Placed> {
+        None
     }
 }
 

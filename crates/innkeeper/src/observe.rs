@@ -20,6 +20,10 @@ pub struct ProcessInfo {
     pub name: String,
     /// The present incarnation, or the last one.
     pub incarnation: Incarnation,
+    /// The epoch of the ownership that it runs under; 0 on one node.
+    pub epoch: u64,
+    /// The node that it runs on, by name; `None` if it is the one that was asked.
+    pub node: Option<Arc<str>>,
     /// Where it is in its life; `None` once it is gone for good.
     pub state: Option<State>,
     /// How long it has been in that state.
@@ -41,6 +45,25 @@ pub struct ProcessInfo {
 }
 
 impl ProcessInfo {
+    /// One that is in no state, and that nothing has happened to.
+    pub fn new(name: String, incarnation: Incarnation) -> Self {
+        ProcessInfo {
+            name,
+            incarnation,
+            epoch: 0,
+            node: None,
+            state: None,
+            age: Duration::ZERO,
+            stuck: false,
+            mailbox_len: 0,
+            restarts: 0,
+            exits: Vec::new(),
+            watchers: 0,
+            links: 0,
+            exposed: None,
+        }
+    }
+
     /// What the process exposes, if it is a `T`.
     pub fn exposed<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.exposed.clone()?.downcast().ok()

@@ -7,6 +7,7 @@
 
 mod distant;
 mod hosted;
+mod look;
 mod outlet;
 
 use std::any::Any;
@@ -18,13 +19,16 @@ use std::time::Duration;
 
 use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
 use crate::exit::ExitReason;
-use crate::keyed::{Key, Outcome};
+use crate::gathered::{Gathered, NoAnswer};
+use crate::keyed::{Key, KeyRange, Outcome, Page};
+use crate::observe::ProcessInfo;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
 pub use distant::{Distant, Pending, distant};
-pub use hosted::Hosted;
+pub use hosted::{Hosted, Packed};
+pub use look::Ending;
 pub(crate) use outlet::Placed;
 
 /// Something that is awaited.
@@ -47,6 +51,9 @@ pub enum Standing {
 /// Owed by whoever implements it: of two tenures for a key, wherever they are held, the one with
 /// the lower epoch never answers [`Standing::Yes`] after the other has.
 pub trait Tenure: Any + Send + Sync {
+    /// Which keys it is for, by a number: all tenures for a key have the same.
+    fn shard(&self) -> u64;
+
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
 
@@ -93,8 +100,9 @@ pub trait Placer<K: Key, P: Process> {
 
 /// Decides where the process of a key runs, and talks to those that run elsewhere.
 ///
-/// Each question but [`here`](Self::here) is one try: where nobody can be asked it answers
-/// [`Away`](crate::Away), and the scope asks again until the caller's time is over.
+/// Each question about a key but [`here`](Self::here) is one try: where nobody can be asked it
+/// answers [`Away`](crate::Away), and the scope asks again until the caller's time is over. What is
+/// asked about all keys is answered for this node too, and tried for as long as the caller waits.
 pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// These are the processes of the scope that run here. Told once, before anything is asked.
     fn host(self: Arc<Self>, here: Hosted<K, P>);
@@ -102,8 +110,12 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;
 
-    /// What the process of a key had on the node that it comes from under this tenure, once.
-    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+    /// What the process of a key had where it comes from, for an `init` under this tenure.
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+
+    /// A process of the key is ready under this tenure: what was handed to it is its own now, and
+    /// nobody else's. Answers the casts that came along, in order.
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message>;
 
     /// Asks for a process that is elsewhere; started there if `starts`.
     fn get(
@@ -136,6 +148,27 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
         reason: ExitReason,
         within: Duration,
     ) -> Later<'static, Result<(), StopError>>;
+
+    /// A snapshot of the process that a key has elsewhere.
+    fn info(
+        &self,
+        key: &K,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>>;
+
+    /// How many keys are taken, on all nodes.
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>>;
+
+    /// The first `limit` keys of a range, of all nodes. Asked only where keys have an order.
+    fn page(
+        &self,
+        range: KeyRange<K>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<K>>>;
+
+    /// Ends every process, on all nodes, and answers how many were told to end.
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>>;
 
     /// Waits before a question is put once more that was answered `Away` so many times, until
     /// somebody else may answer it. Ends by itself.

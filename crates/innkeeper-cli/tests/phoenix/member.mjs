@@ -59,8 +59,8 @@ export class Member {
     return member;
   }
 
-  constructor(user, options) {
-    const address = `${base.replace("http", "ws")}/socket`;
+  constructor(user, { url = base, ...options }) {
+    const address = `${url.replace("http", "ws")}/socket`;
     this.socket = new Socket(address, { transport: WebSocket, params: { user }, ...options });
     this.socket.onOpen(() => (this.opened += 1));
     this.socket.onClose((event) => this.closeCodes.push(event.code));

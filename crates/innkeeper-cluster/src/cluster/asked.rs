@@ -1,5 +1,6 @@
 //! What nodes ask of each other's processes, and what they answer, as it is written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +8,11 @@ use innkeeper::placement::Failed;
 use innkeeper::{Away, Cycle, ExitReason, GetError, NotDelivered, StopError, Unknown};
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use crate::frame::Lost;
 use crate::links;
+use crate::ownership::record::Shard;
+use crate::subscriber::{self, Listening};
 
 /// Something that is asked, and of what kind of process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,12 +26,51 @@ pub(crate) struct Asked<'a> {
 /// What is asked of the process of a key. An incarnation of 0 is whichever there is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ask<'a> {
-    Get { starts: bool },
-    Call { to: u64, message: &'a [u8] },
-    Cast { to: u64, message: &'a [u8] },
-    Stop { reason: Exit },
-    Exit { to: u64, reason: Option<Exit> },
-    Watch { to: u64 },
+    Get {
+        starts: bool,
+    },
+    Call {
+        to: u64,
+        message: &'a [u8],
+    },
+    Cast {
+        to: u64,
+        message: &'a [u8],
+    },
+    Stop {
+        reason: Exit,
+    },
+    Exit {
+        to: u64,
+        reason: Option<Exit>,
+    },
+    Watch {
+        to: u64,
+    },
+    /// A call that brings a subscriber: its answer comes among what that is told.
+    Feed {
+        to: u64,
+        within_ms: u32,
+        message: &'a [u8],
+    },
+    /// A snapshot of it.
+    Info,
+    /// Of no key, but of all in these shards: a `Look`, written down.
+    Look {
+        of: Vec<Shard>,
+        look: &'a [u8],
+    },
+}
+
+/// How what a subscriber is told begins, if it is the answer to the message that brought it.
+pub(crate) const TAG_ANSWER: u8 = 0;
+
+/// What a subscriber is told besides.
+#[derive(Debug, Serialize)]
+pub(crate) enum Fed<E> {
+    /// Never made here: it holds the place of [`TAG_ANSWER`].
+    _Answer,
+    Event(E),
 }
 
 /// What is answered.
@@ -47,6 +90,9 @@ pub(crate) enum Answered<'a> {
     Unknown(Doubt),
     Stopped,
     NotStopped(NotStopped),
+    Info(Option<Seen>),
+    /// The part of an answer about all keys, written down.
+    Shown(&'a [u8]),
 }
 
 /// [`ExitReason`], written down.
@@ -131,6 +177,12 @@ pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
             None
         }
     }
+}
+
+/// Writes a message down, with the subscriber that it brings.
+pub(crate) fn write_message(what: &impl Serialize) -> Option<(Bytes, Option<Arc<dyn Listening>>)> {
+    let (written, listening) = subscriber::outgoing(|| write(what));
+    written.map(|bytes| (bytes, listening))
 }
 
 /// Reads what was written down.

@@ -1,34 +1,46 @@
 //! What this node does about what other nodes ask of the processes that run here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Later, Tenure};
+use innkeeper::placement::{Later, Packed, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Inner;
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
+use super::luggage::Bag;
 use super::placing::Placing;
+use super::seen::Seen;
 use super::tenure::Owning;
+use super::{Inner, feed};
 use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
+use crate::ownership::record::Shard;
 use crate::remote::Remote;
+use crate::subscriber::{self, Origin};
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
-    /// The end of an incarnation that runs here.
-    fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason>;
+    /// The version of its processes.
+    fn version(&self) -> u32;
+
+    /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
+    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
 
-    /// Ends every process under a right in order, and waits for that.
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()>;
+    /// Ends every process under a right in order, and answers what they take along.
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
+
+    /// Has the process of a key begin that took something along.
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
 }
 
 /// What came of it.
@@ -75,23 +87,17 @@ impl Service for Inner {
 
     fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
-        let end = scope.end_of(&message);
-        self.run(async move {
-            let reason = tokio::select! {
-                biased;
-                reason = end => reason,
-                () = subscriber.over() => return,
-            };
-            if let Some(why) = asked::write(&Exit::from(reason)) {
-                subscriber.end(why);
-            }
-        });
+        self.run(scope.listen(message, subscriber));
     }
 
-    fn prepare(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
+    fn prepare(&self, _: From, part: Part, answer: Answer) {
+        match self.arrive(&part) {
+            true => answer.done(None, Bytes::new()),
+            false => answer.declined(Bytes::new()),
+        }
     }
 
+    /// All that a shard takes along has come before it was given away.
     fn commit(&self, _: From, _: Part, answer: Answer) {
         answer.declined(Bytes::new());
     }
@@ -109,32 +115,32 @@ impl Inner {
 
 impl<K, P> Hosting for Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
-            let right = self.inner.right(message.shard);
-            // Who knows a later epoch knows more than this node, which is to learn it first.
-            let Some(right) = right.filter(|right| right.under.epoch >= message.epoch) else {
-                return Done::not(NotDelivered::Away(Away::NotOwner));
-            };
-            let asked = asked::read::<Asked<'_>>(&message.body);
-            let asked = asked.filter(|asked| asked.kind == P::NAME && asked.version == P::VERSION);
-            let (Some(Asked { ask, .. }), Some(key)) = (asked, asked::read::<K>(&message.key))
-            else {
-                return Done::not(NotDelivered::Away(Away::Incompatible));
-            };
-            self.answer(from, &right, &key, ask).await
+            match self.asked(&message) {
+                Some(Ask::Look { of, look }) => self.show(&of, look).await,
+                asked => match self.admit(&message, asked) {
+                    Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
+                    Err(done) => done,
+                },
+            }
         })
     }
 
-    fn end_of(self: Arc<Self>, message: &Message) -> Later<'static, ExitReason> {
-        let process = self.watched(message);
+    fn version(&self) -> u32 {
+        P::VERSION
+    }
+
+    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
-            match process {
-                None => ExitReason::NoProcess,
-                Some(process) => process.ended().await,
+            let asked = asked::read::<Asked<'_>>(&message.body);
+            match asked.map(|asked| asked.ask) {
+                Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
+                Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
+                _ => {}
             }
         })
     }
@@ -143,19 +149,88 @@ where
         Box::pin(async move { self.here().end_lost().await })
     }
 
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()> {
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>> {
         Box::pin(async move {
             let tenure: Arc<dyn Tenure> = right;
-            self.here().end_under(&tenure).await;
+            let packed = self.here().pack(&tenure).await;
+            let bags = packed.into_iter().filter_map(|Packed { key, state, casts }| {
+                let casts = casts.iter().filter_map(|cast| Some(asked::write(cast)?.to_vec()));
+                Some(Bag {
+                    scope: self.scope.to_vec(),
+                    key: asked::write(&key)?.to_vec(),
+                    version: P::VERSION,
+                    state,
+                    casts: casts.collect(),
+                })
+            });
+            bags.collect()
+        })
+    }
+
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
+        Box::pin(async move {
+            let Some(key) = asked::read::<K>(&key) else { return };
+            if !right.begins().await {
+                return;
+            }
+            let tenure: Arc<dyn Tenure> = right;
+            // If it fails, whoever asks for it next is told.
+            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
         })
     }
 }
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
+    /// What is asked, if it is said as the processes here say it.
+    fn asked<'a>(&self, message: &'a Message) -> Option<Ask<'a>> {
+        let asked = asked::read::<Asked<'_>>(&message.body)?;
+        (asked.kind == P::NAME && asked.version == P::VERSION).then_some(asked.ask)
+    }
+
+    /// What is asked, if this node can be asked it.
+    fn admit<'a>(
+        &self,
+        message: &Message,
+        asked: Option<Ask<'a>>,
+    ) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
+        let right = self.inner.right(message.shard);
+        // Who knows a later epoch knows more than this node, which is to learn it first.
+        let right = right.filter(|right| right.under.epoch >= message.epoch);
+        let right = right.ok_or_else(|| Done::not(NotDelivered::Away(Away::NotOwner)))?;
+        match (asked, asked::read::<K>(&message.key)) {
+            (Some(ask), Some(key)) => Ok((right, key, ask)),
+            _ => Err(Done::not(NotDelivered::Away(Away::Incompatible))),
+        }
+    }
+
+    /// Says something to a process here, and writes down what it answers.
+    async fn bring(
+        &self,
+        right: &Arc<Owning>,
+        key: &K,
+        to: u64,
+        message: P::Message,
+        within: Duration,
+    ) -> Done {
+        let tenure: Arc<dyn Tenure> = right.clone();
+        match self.here().call(&tenure, key, named(to), message, within).await {
+            Ok(reply) => match asked::write(&reply) {
+                Some(reply) => Done::under(right.under, &Answered::Reply(&reply)),
+                None => Done { under: None, body: None },
+            },
+            Err(CallError::NotDelivered { why, .. }) => Done::not(why),
+            Err(CallError::Unknown(why)) => {
+                let body = asked::write(&Answered::Unknown(why.into()));
+                Done { under: None, body }
+            }
+            Err(_) => Done { under: None, body: None },
+        }
+    }
+
     /// Asks the processes here, and writes down what they answer.
     async fn answer(&self, from: From, right: &Arc<Owning>, key: &K, ask: Ask<'_>) -> Done {
         let (under, within) = (right.under, from.within);
@@ -174,18 +249,7 @@ where
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                match self.here().call(&tenure, key, named(to), message, within).await {
-                    Ok(reply) => match asked::write(&reply) {
-                        Some(reply) => Done::under(under, &Answered::Reply(&reply)),
-                        None => Done { under: None, body: None },
-                    },
-                    Err(CallError::NotDelivered { why, .. }) => Done::not(why),
-                    Err(CallError::Unknown(why)) => {
-                        let body = asked::write(&Answered::Unknown(why.into()));
-                        Done { under: None, body }
-                    }
-                    Err(_) => Done { under: None, body: None },
-                }
+                self.bring(right, key, to, message, within).await
             }
             Ask::Cast { to, message } => {
                 let Some(message) = asked::read(message) else {
@@ -213,15 +277,70 @@ where
                 }
                 Done::under(under, &Answered::Taken)
             }
-            Ask::Watch { .. } => Done { under: None, body: None },
+            Ask::Info => match self.here().info(&tenure, key) {
+                Ok(info) => Done::under(under, &Answered::Info(info.map(Seen::of::<P>))),
+                Err(away) => Done::not(NotDelivered::Away(away)),
+            },
+            Ask::Watch { .. } | Ask::Feed { .. } | Ask::Look { .. } => {
+                Done { under: None, body: None }
+            }
         }
     }
 
-    /// The incarnation that somebody wants to watch.
-    fn watched(&self, message: &Message) -> Option<ProcessRef<P::Message>> {
-        let Asked { ask: Ask::Watch { to }, .. } = asked::read(&message.body)? else { return None };
-        let key = asked::read::<K>(&message.key)?;
-        self.here().process(&key, Incarnation::from_bits(to))
+    /// The part that the processes here have in an answer about all.
+    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
+        match self.view().shown(of, look).await {
+            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+        }
+    }
+
+    /// Tells of the end of an incarnation that runs here.
+    async fn watch(&self, key: &[u8], to: u64, subscriber: &Subscriber) {
+        let key = asked::read::<K>(key);
+        let process = key.and_then(|key| self.here().process(&key, Incarnation::from_bits(to)));
+        let end = async {
+            match process {
+                None => ExitReason::NoProcess,
+                Some(process) => process.ended().await,
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            reason = end => reason,
+            () = subscriber.over() => return,
+        };
+        if let Some(why) = asked::write(&Exit::from(reason)) {
+            subscriber.end(why);
+        }
+    }
+
+    /// Carries out a call that brings a subscriber, and tells that the answer.
+    async fn feed(&self, message: &Message, subscriber: Subscriber) {
+        let subscriber = Arc::new(subscriber);
+        let Done { under, body } = self.fed(message, &subscriber).await;
+        if let Some(body) = body {
+            // Who cannot be told any more knows that it does not know.
+            let _ = subscriber.push(under, feed::answer(&body));
+        }
+    }
+
+    async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
+        let (right, key, ask) = match self.admit(message, self.asked(message)) {
+            Ok(admitted) => admitted,
+            Err(done) => return done,
+        };
+        let Ask::Feed { to, within_ms, message } = ask else {
+            return Done::not(NotDelivered::Away(Away::Incompatible));
+        };
+        let origin = Origin::Distant(subscriber.clone(), right.under);
+        match subscriber::incoming(origin, || asked::read(message)) {
+            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+            Some(message) => {
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.bring(&right, &key, to, message, within).await
+            }
+        }
     }
 }
 

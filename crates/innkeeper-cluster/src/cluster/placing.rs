@@ -6,17 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
-    Away, ExitReason, GetError, Incarnation, Key, Message, NotDelivered, Outcome, ProcessRef,
-    StopError, Unknown,
+    Away, ExitReason, Gathered, GetError, Incarnation, Key, KeyRange, Message, NoAnswer,
+    NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
+use super::view::{View, no_answer};
 use super::way::{self, To, Way};
 use super::{Cluster, Inner, Kind};
-use crate::frame::Request;
+use crate::frame::{Request, Under};
 use crate::links::Response;
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Session, Shard};
@@ -25,13 +26,13 @@ use crate::remote::Remote;
 /// Where the processes of one scope run.
 pub(crate) struct Placing<K: Key, P: Remote> {
     pub(crate) inner: Arc<Inner>,
-    scope: Bytes,
+    pub(crate) scope: Bytes,
     here: OnceLock<Hosted<K, P>>,
 }
 
 impl<K, P> Placer<K, P> for Cluster
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>> {
@@ -44,19 +45,27 @@ where
 /// What came back of a question.
 type Told = Result<(Session, To, Response), Failed>;
 
+/// What came back of a message.
+type Said = Result<Response, Failed>;
+
 impl<K, P> Placing<K, P>
 where
-    K: Key + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     pub(crate) fn here(&self) -> &Hosted<K, P> {
         self.here.get().unwrap_or_else(|| unreachable!("it is set before anybody asks"))
     }
+
+    /// All processes of the scope.
+    pub(crate) fn view(&self) -> View<K, P> {
+        View::new(self.inner.clone(), self.scope.clone(), self.here().clone())
+    }
 }
 
 impl<K, P> Placing<K, P>
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     const KIND: Kind = Kind { name: P::NAME, version: P::VERSION };
@@ -77,6 +86,25 @@ where
             let request = Request::Call(to.message(body));
             let told = inner.links().request(owner, origin, request, within).await;
             told.map(|response| (owner, to, response)).map_err(asked::failed)
+        })
+    }
+
+    /// Says something to whichever process a key has elsewhere, once.
+    fn say(&self, key: &K, message: &P::Message, within: Duration) -> Later<'static, Said> {
+        let Some((message, listening)) = asked::write_message(message) else {
+            return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
+        };
+        let Some(listening) = listening else {
+            let told = self.ask(key, Ask::Call { to: 0, message: &message }, within);
+            return Box::pin(async { told.await.map(|(_, _, response)| response) });
+        };
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let asking = self.asking(key, Ask::Feed { to: 0, within_ms, message: &message });
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let (owner, to, body, origin) = asking.map_err(not_delivered)?;
+            let told = inner.feed(owner, origin, to.message(body), listening, within).await;
+            told.map_err(asked::failed)
         })
     }
 
@@ -105,7 +133,7 @@ fn not_delivered(away: Away) -> Failed {
 
 impl<K, P> Placement<K, P> for Placing<K, P>
 where
-    K: Key + Serialize + DeserializeOwned,
+    K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
     fn host(self: Arc<Self>, here: Hosted<K, P>) {
@@ -121,8 +149,17 @@ where
         Some(right)
     }
 
-    fn take_handed(&self, _: &K, _: &dyn Tenure) -> Option<Vec<u8>> {
-        None
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        let (key, shard) = self.locate(key)?;
+        let under = Under { shard, epoch: tenure.epoch() };
+        self.inner.handed(under, &self.scope, &key)
+    }
+
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message> {
+        let Some((key, shard)) = self.locate(key) else { return Vec::new() };
+        let under = Under { shard, epoch: tenure.epoch() };
+        let casts = self.inner.settled(under, &self.scope, &key);
+        casts.iter().filter_map(|cast| asked::read(cast)).collect()
     }
 
     fn get(
@@ -164,13 +201,8 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<<P::Message as Message>::Reply, Failed>> {
-        let Some(said) = asked::write(message) else {
-            return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
-        };
-        let told = self.ask(key, Ask::Call { to: 0, message: &said }, within);
-        Box::pin(
-            async move { way::reply::<P::Message>(told.await.map(|(_, _, response)| response)) },
-        )
+        let said = self.say(key, message, within);
+        Box::pin(async move { way::reply::<P::Message>(said.await) })
     }
 
     fn cast(
@@ -179,13 +211,18 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<(), NotDelivered>> {
-        let Some(said) = asked::write(message) else {
-            return Box::pin(async { Err(NotDelivered::Away(Away::Incompatible)) });
+        let told: Later<'static, Said> = match asked::write_message(message) {
+            Some((message, None)) => {
+                let told = self.ask(key, Ask::Cast { to: 0, message: &message }, within);
+                Box::pin(async { told.await.map(|(_, _, response)| response) })
+            }
+            // As a call, whose answer nobody waits for.
+            Some((_, Some(_))) => self.say(key, message, within),
+            None => Box::pin(async { Err(not_delivered(Away::Incompatible)) }),
         };
-        let told = self.ask(key, Ask::Cast { to: 0, message: &said }, within);
         Box::pin(async move {
             match told.await {
-                Ok((_, _, response)) => match asked::read(&response.body) {
+                Ok(response) => match asked::read(&response.body) {
                     Some(Answered::NotDelivered(why)) => Err(why.into()),
                     _ => Ok(()),
                 },
@@ -218,6 +255,46 @@ where
                 Err(Failed::Unknown(_)) => Err(StopError::Unknown),
             }
         })
+    }
+
+    fn info(
+        &self,
+        key: &K,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>> {
+        let told = self.ask(key, Ask::Info, within);
+        let scope = String::from_utf8_lossy(&self.scope);
+        let (inner, name) = (self.inner.clone(), format!("{scope} {key:?}"));
+        Box::pin(async move {
+            let (session, _, response) = told.await.map_err(no_answer)?;
+            match asked::read(&response.body) {
+                Some(Answered::Info(seen)) => {
+                    let node = inner.node.member(session).ok_or(NoAnswer::Away(Away::NotOwner))?;
+                    Ok(seen.map(|seen| seen.info::<P>(name, node.name.into())))
+                }
+                Some(Answered::NotDelivered(why)) => {
+                    Err(no_answer(Failed::NotDelivered(why.into())))
+                }
+                _ => Err(NoAnswer::Away(Away::Incompatible)),
+            }
+        })
+    }
+
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        Box::pin(self.view().count(within))
+    }
+
+    fn page(
+        &self,
+        range: KeyRange<K>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<K>>> {
+        Box::pin(self.view().page(range, limit, within))
+    }
+
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        Box::pin(self.view().stop_all(within))
     }
 
     fn pause(&self, tries: u32) -> Later<'static, ()> {

@@ -14,6 +14,7 @@ use crate::frame::{self, Request};
 use crate::limits;
 use crate::links::{Down, Origin, Response};
 use crate::ownership::record::{Epoch, Session, Shard};
+use crate::subscriber::{self, Listening};
 
 /// The way to one incarnation on another node.
 pub(crate) struct Way {
@@ -86,22 +87,30 @@ where
     }
 
     fn say(&self, message: &M, answer: Option<Pending<M>>) -> Result<(), Away> {
-        let said = asked::write(message).ok_or(Away::Incompatible)?;
-        let to = self.incarnation.to_bits();
-        let Some(answer) = answer else {
-            return self.cast(Ask::Cast { to, message: &said });
+        let (said, listening) = asked::write_message(message).ok_or(Away::Incompatible)?;
+        let (to, within) = (self.incarnation.to_bits(), limits::CALL_TIME_MAX);
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let ask = match (&listening, &answer) {
+            (Some(_), _) => Ask::Feed { to, within_ms, message: &said },
+            (None, Some(_)) => Ask::Call { to, message: &said },
+            (None, None) => return self.cast(Ask::Cast { to, message: &said }),
         };
-        let message = self.message(Ask::Call { to, message: &said })?;
-        let (links, origin) = (self.inner.links().clone(), self.to.origin());
-        let (session, within) = (self.session, limits::CALL_TIME_MAX);
+        let message = self.message(ask)?;
+        let (inner, origin, session) = (self.inner.clone(), self.to.origin(), self.session);
         self.inner.run(async move {
-            let request = Request::Call(message);
-            let told = links.request(session, origin, request, within).await;
+            let told = match listening.clone() {
+                Some(who) => inner.feed(session, origin, message, who, within).await,
+                None => {
+                    let request = Request::Call(message);
+                    inner.links().request(session, origin, request, within).await
+                }
+            };
+            let Some(answer) = answer else { return };
             match reply::<M>(told.map_err(asked::failed)) {
                 Ok(reply) => answer.reply(reply),
                 Err(Failed::Unknown(why)) => answer.unknown(why),
                 Err(Failed::NotDelivered(why)) => {
-                    if let Some(message) = asked::read(&said) {
+                    if let Some(message) = again(&said, listening) {
                         answer.not_delivered(message, why);
                     }
                 }
@@ -136,6 +145,14 @@ where
             };
             tell(said.map_or(ExitReason::Unreachable, ExitReason::from));
         });
+    }
+}
+
+/// A message that comes back, with the subscriber that it brought.
+fn again<M: DeserializeOwned>(said: &[u8], listening: Option<Arc<dyn Listening>>) -> Option<M> {
+    match listening {
+        Some(who) => subscriber::incoming(subscriber::Origin::Back(who), || asked::read(said)),
+        None => asked::read(said),
     }
 }
 

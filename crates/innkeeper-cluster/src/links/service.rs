@@ -163,8 +163,13 @@ impl Subscriber {
     }
 
     /// Ends the subscription, for this reason.
-    pub fn end(self, why: Bytes) {
+    pub fn end(&self, why: Bytes) {
         self.finish(Ended::Said(why));
+    }
+
+    /// Ends the subscription without a word.
+    pub fn drop_out(&self) {
+        self.finish(Ended::Dropped);
     }
 
     /// Waits until it does not listen any more, or cannot be reached.

@@ -5,7 +5,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Standing, Tenure};
-use innkeeper::{ExitReason, GetError, NotDelivered, Outcome, ProcessRef, StopError};
+use innkeeper::{
+    ExitReason, Gathered, GetError, KeyRange, NoAnswer, NotDelivered, Outcome, Page, ProcessInfo,
+    ProcessRef, StopError,
+};
 use innkeeper_cluster::Cluster;
 
 use crate::Mistake;
@@ -29,6 +32,10 @@ struct Right {
 }
 
 impl Tenure for Right {
+    fn shard(&self) -> u64 {
+        self.real.shard()
+    }
+
     fn epoch(&self) -> u64 {
         self.real.epoch()
     }
@@ -43,7 +50,7 @@ impl Tenure for Right {
     fn release(&self) -> Standing {
         match self.mistake {
             // What is begun unchecked would be held.
-            Mistake::NoSecondCheck | Mistake::NoFirstCheck => Standing::Yes,
+            Mistake::NoFirstCheck => Standing::Yes,
             _ => self.real.release(),
         }
     }
@@ -70,8 +77,12 @@ impl Placement<String, Room> for Placing {
         Some(Arc::new(Right { real, mistake: self.mistake }))
     }
 
-    fn take_handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        self.real.take_handed(key, tenure)
+    fn handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        self.real.handed(key, tenure)
+    }
+
+    fn settled(&self, key: &String, tenure: &dyn Tenure) -> Vec<Add> {
+        self.real.settled(key, tenure)
     }
 
     fn get(
@@ -108,6 +119,31 @@ impl Placement<String, Room> for Placing {
         within: Duration,
     ) -> Later<'static, Result<(), StopError>> {
         self.real.stop(key, reason, within)
+    }
+
+    fn info(
+        &self,
+        key: &String,
+        within: Duration,
+    ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>> {
+        self.real.info(key, within)
+    }
+
+    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        self.real.count(within)
+    }
+
+    fn page(
+        &self,
+        range: KeyRange<String>,
+        limit: usize,
+        within: Duration,
+    ) -> Later<'static, Gathered<Page<String>>> {
+        self.real.page(range, limit, within)
+    }
+
+    fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+        self.real.stop_all(within)
     }
 
     fn pause(&self, tries: u32) -> Later<'static, ()> {

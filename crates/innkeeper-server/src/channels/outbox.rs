@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::channels::wire::Outgoing;
 use crate::limits;
@@ -41,7 +42,7 @@ enum Stage {
 }
 
 /// Who writes a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum By {
     /// Whoever adds it, if nothing waits and the system takes it.
     Caller,

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use innkeeper::{CallError, NotDelivered, ProcessRef};
+use innkeeper::{CallError, NotDelivered, ProcessRef, Subscriber};
 use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::auth::Permit;
 use crate::channels::frame::{self, Empty, Frame, Reply};
 use crate::channels::outbox::Outbox;
+use crate::channels::seat::Seat;
 use crate::error::ApiError;
 use crate::limits;
 use crate::room::{Joining, MemberId, NotJoined, RoomApi, RoomMessage};
@@ -44,6 +45,7 @@ pub(crate) struct Session {
 struct Topic {
     id: MemberId,
     join_ref: Option<String>,
+    seat: Arc<Seat>,
     /// There once the join is done.
     room: Option<RoomRef>,
     /// What was sent behind the join, and is heard when it is done: in the order of the client.
@@ -176,7 +178,9 @@ impl Session {
         let Some(Ok(key)) = answer.topic.strip_prefix("room:").map(str::parse) else { return };
         let id = MemberId::next();
         let (join_ref, waiting) = (answer.join_ref.clone(), Vec::new());
-        let topic = Topic { id, join_ref, room: None, waiting };
+        let seat = Seat::new(self.outbox.clone(), &answer.topic, join_ref.as_deref());
+        let seat = Arc::new(seat);
+        let topic = Topic { id, join_ref, seat: seat.clone(), room: None, waiting };
         let old = self.topics.insert(answer.topic.clone(), topic);
         let (app, user, peer) = (self.app.clone(), self.user.clone(), self.peer);
         self.push(Box::pin(async move {
@@ -188,7 +192,7 @@ impl Session {
                 old.leave().await;
                 Answer { outbox, join_ref, reference, topic }.close();
             }
-            let joining = JoiningRoom { app, user, peer, id, answer };
+            let joining = JoiningRoom { app, user, peer, id, seat, answer };
             Some(joining.run(&key, work).await)
         }))
         .await;
@@ -202,8 +206,8 @@ impl Session {
         self.permit.check(&key.parse()?)?;
         let max = limits::TOPICS_PER_SOCKET;
         if self.topics.len() >= max {
-            // Those whose room has ended do not count: nobody tells this socket when one does.
-            self.topics.retain(|_, topic| topic.room.as_ref().is_none_or(RoomRef::is_alive));
+            // Those that have ended do not count: nobody tells this socket when one does.
+            self.topics.retain(|_, topic| topic.room.is_none() || !topic.seat.is_left());
         }
         if self.topics.len() >= max && !self.topics.contains_key(&answer.topic) {
             let detail = format_args!("this socket is in {max} rooms; leave one, or open another");
@@ -316,6 +320,28 @@ impl Session {
         let _ = tokio::time::timeout(limits::ROOM_TIMEOUT * 2, finish).await;
     }
 
+    /// This node cannot be sure of its rooms any more: lets those go that run here. Whoever wants
+    /// back in joins again, here or at another node.
+    pub(crate) async fn freeze(&mut self) {
+        let is_here = |topic: &str| {
+            let key = topic.strip_prefix("room:").and_then(|key| key.parse().ok());
+            key.is_some_and(|key| self.app.is_here(&key))
+        };
+        let mut gone = Vec::new();
+        for (name, topic) in &self.topics {
+            if topic.room.is_some() && is_here(name) {
+                topic.seat.close("phx_error", Some(Code::Frozen));
+                gone.push(name.clone());
+            }
+        }
+        for topic in gone.iter().filter_map(|name| self.topics.remove(name)) {
+            if let Some(room) = topic.room {
+                // It is told when it may begin anything again, if it ever may.
+                let _ = room.cast(RoomMessage::Leave { id: topic.id }).send();
+            }
+        }
+    }
+
     /// The socket is gone: leaves every room.
     pub(crate) async fn close(mut self) {
         self.outbox.close();
@@ -340,6 +366,7 @@ struct JoiningRoom {
     user: Arc<str>,
     peer: SocketAddr,
     id: MemberId,
+    seat: Arc<Seat>,
     answer: Answer,
 }
 
@@ -348,10 +375,11 @@ impl JoiningRoom {
         let mut found = None;
         let join = |room: RoomRef| {
             found = Some(room.clone());
-            let (outbox, reference) = (self.answer.outbox.clone(), self.answer.reference.clone());
-            let (user, join_ref) = (self.user.clone(), self.answer.join_ref.clone());
-            let joining = Joining { id: self.id, user, join_ref, outbox };
-            async move { room.join(joining, reference).timeout(limits::ROOM_TIMEOUT).await }
+            let (join_ref, reference) =
+                (self.answer.join_ref.clone(), self.answer.reference.clone());
+            let (user, seat) = (self.user.clone(), Subscriber::to(self.seat.clone()));
+            let joining = Joining { id: self.id, user, join_ref, reference, seat };
+            async move { room.join(joining).timeout(limits::ROOM_TIMEOUT).await }
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;
         let error = match joined {
@@ -360,6 +388,7 @@ impl JoiningRoom {
             Err(error) => Some(error),
         };
         if let Some(error) = &error {
+            self.seat.leave();
             if let Some(room) = found.take() {
                 // Nobody knows whether it was let in after all.
                 tell_leave(&room, self.id).await;
@@ -376,6 +405,7 @@ impl Topic {
     async fn leave(&self) {
         let Some(room) = &self.room else { return };
         let left = room.let_go(self.id).timeout(limits::ROOM_TIMEOUT).await;
+        self.seat.leave();
         if let Err(CallError::NotDelivered { .. }) = left {
             tell_leave(room, self.id).await;
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -94,6 +95,7 @@ async fn serve(socket: &mut WebSocket, session: &mut Session, app: &App) -> Clos
     let silence = tokio::time::sleep(limits::SOCKET_SILENCE);
     tokio::pin!(silence);
     let mut heard = false;
+    let mut frozen = app.frozen.clone();
     loop {
         let outbox = session.outbox.clone();
         tokio::select! {
@@ -122,7 +124,22 @@ async fn serve(socket: &mut WebSocket, session: &mut Session, app: &App) -> Clos
                 let again = silence.deadline() + limits::SOCKET_SILENCE;
                 silence.as_mut().reset(again);
             }
+            () = is_frozen(frozen.as_mut()) => session.freeze().await,
             () = app.closing.cancelled() => return Close::Restart,
+        }
+    }
+}
+
+/// Waits until this node freezes, if it may.
+async fn is_frozen(frozen: Option<&mut watch::Receiver<bool>>) {
+    let Some(frozen) = frozen else { return std::future::pending().await };
+    loop {
+        // Without a sender the session is over, and all sockets are closed.
+        if frozen.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *frozen.borrow_and_update() {
+            return;
         }
     }
 }

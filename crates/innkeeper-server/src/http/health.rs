@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use innkeeper_api::{NodeInfo, ShardInfo};
+use innkeeper_cluster::Cluster;
 
 use crate::app::App;
 
@@ -19,7 +20,12 @@ pub(crate) async fn livez(uri: Uri) -> Response {
 pub(crate) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let draining = app.intake.is_draining();
     let draining = if draining { Err("the server is shutting down") } else { Ok(()) };
-    report("readyz", &uri, &[("runtime", Ok(())), ("draining", draining)])
+    let is_proven = |cluster: &Cluster| !cluster.node().remaining().is_zero();
+    let session = match app.cluster.as_ref().map(is_proven) {
+        None | Some(true) => Ok(()),
+        Some(false) => Err("etcd has not confirmed the session in time; rooms are frozen"),
+    };
+    report("readyz", &uri, &[("runtime", Ok(())), ("draining", draining), ("session", session)])
 }
 
 /// In the form of Kubernetes: a word, or with `?verbose` a line for each check.

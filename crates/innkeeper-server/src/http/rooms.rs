@@ -43,8 +43,8 @@ pub(crate) async fn start(
     Ok(Json(StartedRoom {
         room: key.to_string(),
         incarnation: room.incarnation().to_string(),
-        epoch: 0,
-        node: app.node.to_string(),
+        epoch: room.epoch(),
+        node: app.node_of(&key).to_string(),
         outcome,
     }))
 }
@@ -83,15 +83,16 @@ pub(crate) async fn post(
         return Err(ApiError::too_long(message.text.len(), max));
     }
     let _work = app.intake.enter()?;
-    let mut incarnation = None;
+    let mut asked = None;
     let said = app.ask(&app.rooms, &key, Some(peer.ip()), |room| {
-        incarnation = Some(room.incarnation());
+        asked = Some((room.incarnation(), room.epoch()));
         let (user, text) = (message.user.clone(), message.text.clone());
         async move { room.post(user, text).timeout(limits::ROOM_TIMEOUT).await }
     });
     let seq = said.await?;
-    let incarnation = incarnation.map(|incarnation| incarnation.to_string()).unwrap_or_default();
-    Ok(Json(Posted { seq, incarnation, epoch: 0 }))
+    let asked = asked.map(|(incarnation, epoch)| (incarnation.to_string(), epoch));
+    let (incarnation, epoch) = asked.unwrap_or_default();
+    Ok(Json(Posted { seq, incarnation, epoch }))
 }
 
 /// `POST /api/rooms/{key}/restart`: kill its process, and answer when it has ended. Its members are

@@ -24,7 +24,7 @@ use crate::limits;
 use crate::tls::Tls;
 
 /// Serves connections until the server closes; returns when the last one has ended.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) {
+pub(crate) async fn serve(listener: Arc<TcpListener>, app: Arc<App>) {
     let router = router(app.clone());
     accept::each(listener, &app, |stream, peer| {
         connection(stream, peer, router.clone(), app.clone())

@@ -3,16 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use innkeeper::{Subscription, Unsubscribed};
 use innkeeper_api::{Code, RoomKey};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
 
 use crate::app::{App, Open};
-use crate::bucket::{BucketApi, BucketFull, BucketMessage, BucketRef, Lines};
+use crate::bucket::{BucketApi, BucketFull, BucketMessage, BucketRef};
 use crate::error::ApiError;
 use crate::kv::command::Command;
 use crate::kv::line::{self, Line};
@@ -29,7 +29,7 @@ enum Next {
     /// This answer.
     Answer(String),
     /// Changes of a bucket, until the end.
-    Listen(mpsc::Receiver<Arc<str>>, Arc<AtomicBool>),
+    Listen(Subscription<Bytes>),
 }
 
 /// Serves a connection until its client or the server closes it.
@@ -60,7 +60,7 @@ impl Connection {
             }
             match self.carry_out(&bytes).await {
                 Next::Answer(answer) => self.write(answer.as_bytes()).await?,
-                Next::Listen(lines, slow) => return self.listen(input, lines, &slow).await,
+                Next::Listen(lines) => return self.listen(input, lines).await,
             }
             // One large line does not make the connection large for ever.
             bytes.shrink_to(4096);
@@ -134,14 +134,13 @@ impl Connection {
     async fn subscribe(&self, bucket: &str) -> Result<Next, ApiError> {
         let mut listening = None;
         let subscribe = |bucket: BucketRef| {
-            let (sender, lines) = mpsc::channel(limits::KV_LINES);
-            let slow = Arc::new(AtomicBool::new(false));
-            listening = Some((lines, slow.clone()));
-            async move { bucket.subscribe(Lines { sender, slow }).await }
+            let (who, lines) = Subscription::with_capacity(limits::KV_LINES);
+            listening = Some(lines);
+            async move { bucket.subscribe(who).await }
         };
         self.on(bucket, subscribe).await?.map_err(full)?;
         match listening {
-            Some((lines, slow)) => Ok(Next::Listen(lines, slow)),
+            Some(lines) => Ok(Next::Listen(lines)),
             None => Err(ApiError::new(Code::NotDelivered, "not subscribed")),
         }
     }
@@ -160,26 +159,28 @@ impl Connection {
     async fn listen(
         &mut self,
         mut input: BufReader<OwnedReadHalf>,
-        mut lines: mpsc::Receiver<Arc<str>>,
-        slow: &AtomicBool,
+        mut lines: Subscription<Bytes>,
     ) -> io::Result<()> {
         let closing = self.app.closing.clone();
         let mut ignored = [0; 1024];
-        loop {
+        let why = loop {
             let line = tokio::select! {
-                line = lines.recv() => line,
+                line = lines.next() => line,
                 read = input.read(&mut ignored) => match read? {
                     0 => return self.output.shutdown().await,
                     _ => continue,
                 },
                 () = closing.cancelled() => return self.output.shutdown().await,
             };
-            let Some(line) = line else { break };
-            self.write(line.as_bytes()).await?;
-        }
-        let is_slow = slow.load(Ordering::Acquire);
-        let end =
-            if is_slow { error_line(Code::SlowConsumer) } else { "ERROR restarted\r\n".into() };
+            match line {
+                Ok(line) => self.write(&line).await?,
+                Err(why) => break why,
+            }
+        };
+        let end = match why {
+            Unsubscribed::Overflow => error_line(Code::SlowConsumer),
+            _ => "ERROR restarted\r\n".into(),
+        };
         self.write(end.as_bytes()).await?;
         self.linger(input).await
     }

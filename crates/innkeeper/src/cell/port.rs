@@ -16,7 +16,7 @@ use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
-use crate::placement::Tenure;
+use crate::placement::{Placed, Tenure};
 use crate::process::Message;
 use crate::process_ref::{Port, Refused};
 use crate::registry::slot::Signal;
@@ -190,14 +190,11 @@ impl<O: Owner> Node for Cell<O> {
         self.owner.placed().map(|placed| placed.tenure().clone())
     }
 
-    fn take_handed(&self) -> Option<Vec<u8>> {
-        self.owner.take_handed()
+    fn handed(&self) -> Option<Vec<u8>> {
+        self.owner.handed()
     }
 
-    fn put(&self, output: Box<dyn FnOnce() + Send>) {
-        match self.owner.placed() {
-            None => output(),
-            Some(placed) => placed.put(output),
-        }
+    fn placed(&self) -> Option<&Placed> {
+        self.owner.placed()
     }
 }

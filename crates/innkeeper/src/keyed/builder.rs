@@ -134,7 +134,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         self
     }
 
-    /// How many keys may be taken at once. Default: a million.
+    /// How many keys may be taken at once. Default: a million. On a cluster that is for each node:
+    /// nobody counts over all of them before a start.
     pub fn max_children(mut self, max: usize) -> Self {
         self.max_children = max;
         self
@@ -147,7 +148,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         self
     }
 
-    /// How many processes may be started each second, whoever asks. Default: any number.
+    /// How many processes may be started each second, whoever asks. Default: any number. On a
+    /// cluster that is for each node, where the process starts, whichever node was asked.
     pub fn start_rate(mut self, rate: StartRate) -> Self {
         self.start_rate = Some(rate);
         self

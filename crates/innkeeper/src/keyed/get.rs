@@ -53,7 +53,8 @@ impl<'a, K: Key, P: Process> GetOrStart<'a, K, P> {
         self
     }
 
-    /// Whose rate a start counts against, besides that of all. An existing process costs nothing.
+    /// Whose rate a start counts against, besides that of all. An existing process costs nothing;
+    /// on a cluster, nor does a start on another node.
     pub fn limited_by(mut self, client: &'a StartRate) -> Self {
         self.wanted.client = Some(client);
         self
@@ -133,7 +134,7 @@ pub(super) fn look<K: Key, P: Process>(
     if starts {
         scope.find_or_start(key, seen, wanted, under)
     } else {
-        scope.look(seen, under).ok_or(GetError::NotFound)
+        scope.look(seen, under)?.ok_or(GetError::NotFound)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::keyed::scope::KeyedCell;
+use crate::keyed::owner::KeyedCell;
+use crate::keyed::scope::Scope;
 use crate::keyed::{Key, Keyed};
 use crate::limits;
 use crate::observe::ProcessInfo;
@@ -17,6 +18,23 @@ pub struct Row<K> {
     pub key: K,
     /// Its process.
     pub info: ProcessInfo,
+}
+
+/// Some keys in their order, and where those after them begin.
+#[derive(Clone, Debug)]
+pub struct Page<K> {
+    /// The keys with their processes.
+    pub rows: Vec<Row<K>>,
+    /// There are more keys in the range, after this one: the next page begins behind it. `None`:
+    /// there are none.
+    pub next: Option<K>,
+}
+
+impl<K> Page<K> {
+    /// A page without keys, and none after it.
+    pub const fn empty() -> Self {
+        Page { rows: Vec::new(), next: None }
+    }
 }
 
 /// A cell ordered by its key.
@@ -59,9 +77,16 @@ impl<K: Key, P: Process> Keyed<K, P> {
     ///
     /// [`page`]: Keyed::page
     pub async fn visit(&self, mut look: impl FnMut(&K, &dyn Fn() -> ProcessInfo)) {
-        for shard in 0..self.scope.table.shards() {
-            for cell in self.scope.table.rows(shard) {
-                look(&cell.owner.key, &|| cell.snapshot());
+        self.scope.visit(|cell| look(&cell.owner.key, &|| cell.snapshot())).await;
+    }
+}
+
+impl<K: Key, P: Process> Scope<K, P> {
+    /// Shows every cell to `look`, once, in no order.
+    pub(crate) async fn visit(&self, mut look: impl FnMut(Arc<KeyedCell<K, P>>)) {
+        for shard in 0..self.table.shards() {
+            for cell in self.table.rows(shard) {
+                look(cell);
             }
             yield_now().await;
         }
@@ -87,21 +112,37 @@ impl<K: Key + Ord, P: Process> Keyed<K, P> {
         limit: usize,
         mut wanted: impl FnMut(&K) -> bool,
     ) -> Vec<Row<K>> {
-        let limit = limit.min(limits::PAGE_MAX);
+        let in_page = |cell: &KeyedCell<K, P>| {
+            let key = &cell.owner.key;
+            after.is_none_or(|after| after < key) && wanted(key)
+        };
+        self.scope.page(limit.min(limits::PAGE_MAX), in_page).await.rows
+    }
+}
+
+impl<K: Key + Ord, P: Process> Scope<K, P> {
+    /// The first `limit` keys of those that `wanted` picks, in order.
+    pub(crate) async fn page(
+        &self,
+        limit: usize,
+        mut wanted: impl FnMut(&KeyedCell<K, P>) -> bool,
+    ) -> Page<K> {
+        // One more than asked for tells whether there is a next page.
         let mut page = BinaryHeap::new();
-        for shard in 0..self.scope.table.shards() {
-            for cell in self.scope.table.rows(shard) {
-                let key = &cell.owner.key;
-                if after.is_none_or(|after| after < key) && wanted(key) {
-                    keep_first(&mut page, ByKey(cell), limit);
-                }
+        self.visit(|cell| {
+            if wanted(&cell) {
+                keep_first(&mut page, ByKey(cell), limit + 1);
             }
-            yield_now().await;
-        }
-        let cells = page.into_sorted_vec().into_iter().map(|ByKey(cell)| cell);
-        let rows =
-            cells.map(|cell| Row { key: cell.owner.key.clone(), info: self.scope.describe(&cell) });
-        rows.filter(|row| row.info.state.is_some()).collect()
+        })
+        .await;
+        let mut cells = page.into_sorted_vec();
+        let more = cells.len() > limit;
+        cells.truncate(limit);
+        let next = cells.last().filter(|_| more).map(|ByKey(cell)| cell.owner.key.clone());
+        let rows = cells
+            .into_iter()
+            .map(|ByKey(cell)| Row { key: cell.owner.key.clone(), info: self.describe(&cell) });
+        Page { rows: rows.filter(|row| row.info.state.is_some()).collect(), next }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use tokio::sync::SetOnce;
 
@@ -219,21 +218,15 @@ impl<M: Message> Node for Far<M> {
         0
     }
 
-    /// What is known of it here.
+    /// What is known of it here. More knows whoever asks where it runs.
     fn info(&self) -> ProcessInfo {
         let watched = self.watched.lock();
         ProcessInfo {
-            name: self.way.name(),
-            incarnation: self.incarnation,
+            epoch: self.way.epoch(),
             state: watched.ended.is_none().then_some(State::Live),
-            age: Duration::ZERO,
-            stuck: false,
-            mailbox_len: 0,
-            restarts: 0,
-            exits: Vec::new(),
             watchers: watched.watchers.len(),
             links: watched.watchers.values().filter(|watcher| watcher.is_link()).count(),
-            exposed: None,
+            ..ProcessInfo::new(self.way.name(), self.incarnation)
         }
     }
 

@@ -16,6 +16,7 @@ use crate::guard::contained;
 use crate::limits;
 use crate::process::Message;
 use crate::seam::Mutex;
+use crate::subscriber::{PushError, Sink, Subscriber, Unsubscribed};
 
 /// What a process has that may run only while its node acts for its key.
 pub(crate) struct Placed {
@@ -60,8 +61,21 @@ impl Placed {
     }
 
     /// Does this as soon as an output may leave, after all that were put out before.
-    pub(crate) fn put(&self, output: Box<dyn FnOnce() + Send>) {
+    pub(crate) fn put(&self, output: impl FnOnce() + Send + 'static) {
         self.outlet.put(Box::new(Act(output)));
+    }
+
+    /// Tells a subscriber something as soon as an output may leave.
+    pub(crate) fn push<E: Send + 'static>(
+        &self,
+        to: &Subscriber<E>,
+        event: E,
+    ) -> Result<(), PushError> {
+        if self.outlet.is_open() {
+            return to.sink().push(event);
+        }
+        self.outlet.put(Box::new(Told { to: to.sink().clone(), event }));
+        Ok(())
     }
 }
 
@@ -92,6 +106,12 @@ struct Held {
 }
 
 impl Outlet {
+    /// Whether an output may leave now, with none before it.
+    fn is_open(&self) -> bool {
+        let held = self.held.lock();
+        held.waiting.is_empty() && !held.leaving && self.tenure.release() == Standing::Yes
+    }
+
     fn put(self: &Arc<Self>, output: Box<dyn Output>) {
         let mut held = self.held.lock();
         if held.waiting.is_empty() && !held.leaving {
@@ -181,14 +201,31 @@ impl<M: Message> Output for Reply<M> {
 }
 
 /// What the process itself wants done.
-struct Act(Box<dyn FnOnce() + Send>);
+struct Act<F>(F);
 
-impl Output for Act {
+impl<F: FnOnce() + Send> Output for Act<F> {
     fn leave(self: Box<Self>) {
         (self.0)();
     }
 
     fn lost(self: Box<Self>) {}
+}
+
+/// What a subscriber is told.
+struct Told<E> {
+    to: Arc<dyn Sink<E>>,
+    event: E,
+}
+
+impl<E: Send + 'static> Output for Told<E> {
+    fn leave(self: Box<Self>) {
+        // Who does not listen any more is found out by the next push.
+        let _ = self.to.push(self.event);
+    }
+
+    fn lost(self: Box<Self>) {
+        self.to.end(Unsubscribed::Lost);
+    }
 }
 
 /// Takes an outcome from where the process has put it to where its caller waits.

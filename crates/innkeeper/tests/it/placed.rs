@@ -8,8 +8,9 @@ use innkeeper::placement::{
     Distant, Failed, Hosted, Later, Pending, Placement, Placer, Standing, Tenure, distant,
 };
 use innkeeper::{
-    Away, CallError, ExitReason, GetError, Incarnation, Keyed, NotDelivered, Outcome, ProcessRef,
-    StopError, Supervisor, Unknown,
+    Away, CallError, ExitReason, Gathered, GetError, Incarnation, KeyRange, Keyed, Missing,
+    NoAnswer, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Subscription,
+    Supervisor, Unknown, Unsubscribed,
 };
 
 use crate::support::{
@@ -41,6 +42,11 @@ impl Right {
 }
 
 impl Tenure for Right {
+    /// Every key is of the same.
+    fn shard(&self) -> u64 {
+        0
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -110,8 +116,13 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
         Some(right)
     }
 
-    fn take_handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        self.handed.lock().unwrap().take().filter(|_| tenure.epoch() == 2)
+    fn handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        self.handed.lock().unwrap().clone().filter(|_| tenure.epoch() == 2)
+    }
+
+    fn settled(&self, _: &Key, _: &dyn Tenure) -> Vec<P::Message> {
+        *self.handed.lock().unwrap() = None;
+        Vec::new()
     }
 
     fn get(
@@ -143,6 +154,48 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
 
     fn stop(&self, _: &Key, _: ExitReason, _: Duration) -> Later<'static, Result<(), StopError>> {
         Box::pin(async { Err(StopError::Away(NOBODY)) })
+    }
+
+    fn info(&self, _: &Key, _: Duration) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>> {
+        Box::pin(async { Err(NoAnswer::Away(NOBODY)) })
+    }
+
+    /// Of those that run under the right that it has now.
+    fn count(&self, _: Duration) -> Later<'static, Gathered<usize>> {
+        let (here, right) = (self.hosted(), self.right.lock().unwrap().clone());
+        Box::pin(async move {
+            let Some(right) = right else {
+                return Gathered { value: 0, missing: vec![Missing::Nobody { parts: 1, of: 1 }] };
+            };
+            let mut count = 0;
+            here.visit(|tenure| count += usize::from(tenure.epoch() == right.epoch)).await;
+            Gathered::whole(count)
+        })
+    }
+
+    fn page(
+        &self,
+        range: KeyRange<Key>,
+        limit: usize,
+        _: Duration,
+    ) -> Later<'static, Gathered<Page<Key>>> {
+        let (here, right) = (self.hosted(), self.right.lock().unwrap().clone());
+        Box::pin(async move {
+            let is_now = |tenure: &dyn Tenure| {
+                right.as_ref().is_some_and(|right| right.epoch == tenure.epoch())
+            };
+            Gathered::whole(here.page(&range, limit, is_now).await)
+        })
+    }
+
+    fn stop_all(&self, _: Duration) -> Later<'static, Gathered<usize>> {
+        let here = self.hosted();
+        Box::pin(async move {
+            let ending = here.end_all(|tenure| tenure.epoch() == 2).await;
+            let told = ending.told();
+            ending.wait().await;
+            Gathered::whole(told)
+        })
     }
 
     fn pause(&self, _: u32) -> Later<'static, ()> {
@@ -307,6 +360,56 @@ async fn no_more_is_kept_than_its_bound() {
     assert_eq!(*out.lock().unwrap(), first);
 }
 
+/// A subscriber that a process tells numbers while its node is in doubt, and those it heard.
+async fn told_in_doubt(numbers: std::ops::Range<u32>, right: &Arc<Right>) -> Subscription<u32> {
+    let log = Log::new();
+    let (scripts, cluster) = scripts(&log, right).await;
+    let (who, heard) = Subscription::with_capacity(4096);
+    let doubted = right.clone();
+    let via = scripts.via(&key("a"));
+    via.cast(act(move |_, ctx| {
+        Box::pin(async move {
+            ctx.push(&who, 1000).unwrap();
+            doubted.set(Standing::NotNow);
+            numbers.for_each(|number| ctx.push(&who, number).unwrap());
+        })
+    }))
+    .await
+    .unwrap();
+    settle().await;
+    drop((scripts, cluster));
+    heard
+}
+
+/// C3
+#[tokio::test(start_paused = true)]
+async fn who_listens_hears_nothing_in_doubt_and_all_of_it_in_order_after_that() {
+    let right = Right::new(1);
+    let mut heard = told_in_doubt(0..3, &right).await;
+    assert_eq!(heard.next().await, Ok(1000));
+    assert!(poll_once(&mut Box::pin(heard.next())).await.is_pending(), "unproven");
+    right.set(Standing::Yes);
+    for number in 0..3 {
+        assert_eq!(heard.next().await, Ok(number));
+    }
+}
+
+/// C3
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_what_is_lost_or_too_much_hears_that_it_is_over() {
+    let right = Right::new(1);
+    let mut heard = told_in_doubt(0..3, &right).await;
+    right.set(Standing::Never);
+    assert_eq!(heard.next().await, Ok(1000));
+    assert_eq!(heard.next().await, Err(Unsubscribed::Lost));
+    let right = Right::new(1);
+    let held = innkeeper::limits::OUTPUTS_HELD as u32;
+    let mut heard = told_in_doubt(0..held + 1, &right).await;
+    right.set(Standing::Yes);
+    assert_eq!(heard.next().await, Ok(1000));
+    assert_eq!(heard.next().await, Err(Unsubscribed::Lost));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_process_knows_the_epoch_that_it_runs_under() {
     let (log, right) = (Log::new(), Right::new(17));
@@ -383,6 +486,58 @@ async fn nothing_is_found_or_started_while_the_right_is_in_doubt() {
     right.set(Standing::Yes);
     assert!(asked.await.unwrap().is_started());
     assert_eq!(room(&rooms, "a").await, found);
+}
+
+/// C4: whether there is one is not known either.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_a_process_while_the_right_is_in_doubt_or_of_one_of_an_earlier_right() {
+    let (house, first) = (House::new(), Right::new(1));
+    let (rooms, cluster) = rooms(&house, &first).await;
+    let found = room(&rooms, "a").await;
+    let name = key("a");
+    let info = rooms.everywhere().info(&name).await.unwrap().unwrap();
+    assert_eq!((info.incarnation, info.epoch), (found.incarnation(), 1));
+    first.set(Standing::NotNow);
+    for key in [&name, &key("b")] {
+        let asked = rooms.everywhere().timeout(secs(1)).info(key).await;
+        assert_eq!(asked.unwrap_err(), NoAnswer::Away(Away::Frozen));
+    }
+    let mut asked = Box::pin(rooms.everywhere().info(&name));
+    assert!(poll_once(&mut asked).await.is_pending());
+    first.set(Standing::Yes);
+    assert_eq!(asked.await.unwrap().unwrap().incarnation, found.incarnation());
+    // It is still there, and nobody's any more.
+    first.set(Standing::Never);
+    cluster.0.give(Some(&Right::new(2)));
+    assert!(rooms.info(&name).is_some());
+    assert!(rooms.everywhere().info(&name).await.unwrap().is_none());
+    cluster.0.give(None);
+    let asked = rooms.everywhere().timeout(secs(1)).info(&name).await;
+    assert_eq!(asked.unwrap_err(), NoAnswer::Away(NOBODY));
+}
+
+/// C1: what a placement is shown and told of all processes is of those that it picks.
+#[tokio::test(start_paused = true)]
+async fn a_placement_counts_lists_and_ends_the_processes_of_the_rights_that_it_names() {
+    let (house, first) = (House::new(), Right::new(1));
+    let (rooms, cluster) = rooms(&house, &first).await;
+    for name in ["a", "b", "c"] {
+        let _ = room(&rooms, name).await;
+    }
+    assert_eq!(rooms.everywhere().count().await, Gathered::whole(3));
+    cluster.0.give(Some(&Right::new(2)));
+    for name in ["d", "e"] {
+        let _ = room(&rooms, name).await;
+    }
+    assert_eq!((rooms.count(), rooms.everywhere().count().await), (5, Gathered::whole(2)));
+    let page = rooms.everywhere().page(key("a").., 9).await.value;
+    assert_eq!(page.rows.iter().map(|row| &row.key[..]).collect::<Vec<_>>(), ["d", "e"]);
+    assert_eq!(page.rows[0].info.epoch, 2);
+    assert_eq!(rooms.everywhere().stop_all().await, Gathered::whole(2));
+    assert_eq!((rooms.count(), house.reasons("d")), (3, vec![ExitReason::Shutdown]));
+    cluster.0.give(None);
+    let missing = vec![Missing::Nobody { parts: 1, of: 1 }];
+    assert_eq!(rooms.everywhere().count().await, Gathered { value: 0, missing });
 }
 
 /// C2: a question, too, may outlast the right that it was asked under.

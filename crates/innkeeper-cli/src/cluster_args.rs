@@ -1,0 +1,96 @@
+//! The flags of `serve` that make it a node of a cluster.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::args::parse_duration;
+
+/// The flags of `serve` that make it a node of a cluster.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// The cluster to join; without it this server is alone.
+    #[arg(long, value_name = "NAME", env = "INNKEEPER_CLUSTER")]
+    #[arg(requires_all = ["etcd", "listen"])]
+    pub cluster: Option<String>,
+
+    /// The members of etcd, by their URLs.
+    #[arg(long, value_name = "URL", env = "INNKEEPER_ETCD", value_delimiter = ',')]
+    pub etcd: Vec<String>,
+
+    /// A directory of this node's own: one that was killed has its rooms again at once, and not
+    /// when its old session is over.
+    #[arg(long, value_name = "DIR", env = "INNKEEPER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Run as a small parent and its child: when the child dies, its session ends at once, and it
+    /// is started again.
+    #[arg(long, value_name = "true|false", default_value = "false", hide_possible_values = true)]
+    #[arg(env = "INNKEEPER_SUPERVISED", action = clap::ArgAction::Set)]
+    #[arg(require_equals = true, num_args = 0..=1, default_missing_value = "true")]
+    pub supervised: bool,
+
+    /// Where to listen for other nodes.
+    #[arg(long, value_name = "ADDR", env = "INNKEEPER_LISTEN")]
+    pub listen: Option<String>,
+
+    /// Where other nodes reach this one. Default: where it listens.
+    #[arg(long, value_name = "ADDR", env = "INNKEEPER_ADVERTISE")]
+    pub advertise: Option<String>,
+
+    /// For how long a session lasts without a heartbeat, in a new cluster: after that long a node
+    /// that is silent is replaced. At least 3s.
+    #[arg(long, value_name = "DUR", default_value = "5s", env = "INNKEEPER_SESSION_LENGTH")]
+    #[arg(value_parser = parse_duration)]
+    pub session_length: Duration,
+
+    /// How many shards a new cluster is made with.
+    #[arg(long, value_name = "N", default_value = "1024", env = "INNKEEPER_SHARDS")]
+    pub shards: u16,
+
+    /// This node's share of the shards, against the weights of the others.
+    #[arg(long, value_name = "N", default_value = "1", env = "INNKEEPER_WEIGHT")]
+    pub weight: u32,
+
+    /// The certificates that those of all nodes are signed by, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_TLS_CA")]
+    #[arg(requires_all = ["tls_cert", "tls_key"])]
+    pub tls_ca: Option<PathBuf>,
+
+    /// This node's certificate, in PEM; the node's name is one of its DNS names.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_TLS_CERT", requires = "tls_ca")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_TLS_KEY", requires = "tls_ca")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Let nodes talk in the clear, and believe each other: on loopback only.
+    #[arg(long, value_name = "true|false", default_value = "false", hide_possible_values = true)]
+    #[arg(env = "INNKEEPER_INSECURE_CLUSTER", action = clap::ArgAction::Set)]
+    #[arg(require_equals = true, num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_cluster: bool,
+
+    /// The certificates that those of etcd are signed by, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_CA")]
+    pub etcd_ca: Option<PathBuf>,
+
+    /// The certificate to show to etcd, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_CERT", requires = "etcd_key")]
+    pub etcd_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_KEY", requires = "etcd_cert")]
+    pub etcd_key: Option<PathBuf>,
+
+    /// The user to be at etcd.
+    #[arg(long, value_name = "U", env = "INNKEEPER_ETCD_USER", requires = "etcd_password_file")]
+    pub etcd_user: Option<String>,
+
+    /// The file with that user's password.
+    #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_PASSWORD_FILE")]
+    #[arg(requires = "etcd_user")]
+    pub etcd_password_file: Option<PathBuf>,
+}
