@@ -41,7 +41,7 @@ pub struct ClusterArgs {
     pub advertise: Option<String>,
 
     /// For how long a session lasts without a heartbeat, in a new cluster: after that long a node
-    /// that is silent is replaced. At least 3s.
+    /// that is silent is replaced. At least 5s.
     #[arg(long, value_name = "DUR", default_value = "5s", env = "INNKEEPER_SESSION_LENGTH")]
     #[arg(value_parser = parse_duration)]
     pub session_length: Duration,

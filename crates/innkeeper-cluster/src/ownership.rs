@@ -185,11 +185,13 @@ pub enum Command {
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Over {
-    /// Its record is gone: others were right not to wait any longer.
+    /// Its record is gone: others were right not to wait any longer. Or the cluster was configured
+    /// anew, and a heartbeat noticed that first.
     Evicted,
     /// It gave everything away and left.
     Left,
-    /// The coordinator was put back to an older state, or is another one.
+    /// The coordinator was put back to an older state, or is another one; or the cluster was
+    /// configured anew.
     Rewound,
 }
 
