@@ -10,7 +10,7 @@ mod turn;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::seam::{Mutex, yield_now};
 use crate::wait_for::WaitNode;
 
 pub(crate) use taken::Taken;
-pub(crate) use turn::{Ended, KILL, STOP, Work};
+pub(crate) use turn::{Ended, KILL, STOP, Turn, Work};
 
 /// What can be said to the process of an owner.
 pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
@@ -54,16 +54,19 @@ pub(crate) struct Cell<O: Owner> {
     signal: AtomicU8,
     /// How many messages the runner has taken and not begun. Written by the runner.
     taken: AtomicU32,
-    pub(crate) owner: O,
+    /// Wakes the runner, once that has been pending: all its life it is one task.
+    runner: OnceLock<Waker>,
     core: Mutex<Core<MessageOf<O>>>,
+    // Last, for it is hardly written: what is written for each message is not beside another cell.
+    pub(crate) owner: O,
 }
 
 struct Core<M: Message> {
     slot: Slot,
     inbox: Inbox<M>,
-    /// Wakes the runner. There whenever the runner is pending.
-    waker: Option<Waker>,
-    /// The runner waits for a message, not for user code, and has not been woken.
+    /// The runner is pending, and has not been woken.
+    asleep: bool,
+    /// It waits for a message, not for user code.
     idle: bool,
     /// The runner is not at rest: it keeps memory to serve with.
     awake: bool,
@@ -102,9 +105,9 @@ pub(crate) struct Orders {
 #[must_use = "the commands of an event have to be carried out"]
 pub(crate) struct Effects<M: Message> {
     settle: Option<(Arc<Flight>, Outcome)>,
-    wake: Option<Waker>,
-    returned: VecDeque<Envelope<M>>,
-    why: NotDelivered,
+    wake: bool,
+    /// Boxed, for mostly nothing waits.
+    returned: Option<Box<(VecDeque<Envelope<M>>, NotDelivered)>>,
 }
 
 /// What somebody who asks a cell finds.
@@ -124,23 +127,24 @@ pub(crate) enum Stopping {
     NotFound,
     /// A parked slot, free now: its owner is to forget it.
     Unparked,
-    /// The end will be told here; told to stop this long ago.
-    Wait(Arc<Flight>, Moment),
+    /// The end will be told there; it was told to stop then.
+    Wait { flight: Arc<Flight>, told: Moment, now: Moment },
 }
 
 impl<O: Owner> Cell<O> {
-    /// A cell whose first incarnation is starting; the caller runs it.
-    pub(crate) fn new(owner: O) -> Arc<Self> {
+    /// A cell whose first incarnation is starting now; the caller runs it.
+    pub(crate) fn new(owner: O, now: Moment) -> Arc<Self> {
         let keeps_mail = owner.spec().keeps_mail;
         Arc::new(Cell {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
             taken: AtomicU32::new(0),
+            runner: OnceLock::new(),
             owner,
             core: Mutex::new(Core {
-                slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
+                slot: Slot::begin(Incarnation::next(), keeps_mail, now),
                 inbox: Inbox::new(),
-                waker: None,
+                asleep: false,
                 idle: false,
                 awake: false,
                 quiet: 0,
@@ -249,11 +253,9 @@ impl<O: Owner> Cell<O> {
         if asked {
             core.quiet = 0;
         }
-        let wake = if rest { self.raise(&mut core, turn::REST) } else { None };
+        let wake = rest && self.raise(&mut core, turn::REST);
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
         if asked {
             self.notify(incarnation, Notice::Idle);
         }
@@ -276,7 +278,7 @@ impl<O: Owner> Cell<O> {
         let effects = self.note(&mut core, step, now);
         let stopping = match next {
             Some(Next::Free) => Stopping::Unparked,
-            _ => Stopping::Wait(core.flight(), core.slot.since()),
+            _ => Stopping::Wait { flight: core.flight(), told: core.slot.since(), now },
         };
         drop(core);
         self.carry_out(effects);
@@ -323,19 +325,17 @@ impl<O: Owner> Cell<O> {
     ) -> Effects<MessageOf<O>> {
         let live = core.slot.live().map_or(0, Incarnation::to_bits);
         self.live.store(live, Ordering::Release);
-        let wake = step.signal.and_then(|signal| self.order(core, signal, now));
+        let wake = step.signal.is_some_and(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
-        let (returned, why) = match step.hand_back {
-            None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(why) => (core.inbox.drain(), why),
-        };
-        Effects { settle, wake, returned, why }
+        let waiting = step.hand_back.filter(|_| core.inbox.len() > 0);
+        let returned = waiting.map(|why| Box::new((core.inbox.drain(), why)));
+        Effects { settle, wake, returned }
     }
 
-    /// Puts an order where the runner finds it.
-    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> Option<Waker> {
+    /// Puts an order where the runner finds it; answers whether that is to be woken.
+    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> bool {
         let bit = match signal {
-            Signal::Look => return core.waker.take(),
+            Signal::Look => return std::mem::take(&mut core.asleep),
             Signal::Stop(reason) => {
                 let orders = core.orders(now);
                 orders.stop.get_or_insert(reason);
@@ -365,23 +365,38 @@ impl<O: Owner> Cell<O> {
         self.taken.load(Ordering::Relaxed) as usize
     }
 
-    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
+    /// As [`order`](Self::order).
+    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> bool {
         self.signal.fetch_or(bit, Ordering::Release);
         core.idle = false;
-        core.waker.take()
+        std::mem::take(&mut core.asleep)
+    }
+
+    /// Wakes the runner. Without the lock.
+    fn wake_if(&self, asleep: bool) {
+        if asleep && let Some(runner) = self.runner.get() {
+            runner.wake_by_ref();
+        }
+    }
+
+    /// Notes under the lock that the runner is pending.
+    fn sleep(&self, core: &mut Core<MessageOf<O>>, cx: &Context<'_>) {
+        self.runner.get_or_init(|| cx.waker().clone());
+        core.asleep = true;
     }
 
     /// Carries out what an event brought about. Without the lock.
     pub(crate) fn carry_out(&self, effects: Effects<MessageOf<O>>) {
-        let Effects { settle, wake, returned, why } = effects;
+        let Effects { settle, wake, returned } = effects;
         if let Some((flight, outcome)) = settle {
             // Whoever took the flight out of the cell sets it, so it is set once.
             let _ = flight.set(outcome);
         }
-        if let Some(waker) = wake {
-            waker.wake();
+        self.wake_if(wake);
+        if let Some(returned) = returned {
+            let (returned, why) = *returned;
+            self.hand_back(returned, &why);
         }
-        self.hand_back(returned, &why);
     }
 
     fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {
@@ -447,12 +462,6 @@ impl<M: Message> Core<M> {
 
     fn flight(&mut self) -> Arc<Flight> {
         self.flight.get_or_insert_default().clone()
-    }
-
-    /// Notes that the runner waits for whatever comes.
-    fn wait(&mut self, cx: &Context<'_>) {
-        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
-        self.idle = true;
     }
 
     /// The orders, the first of which came now or before.

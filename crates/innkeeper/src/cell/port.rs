@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::task::Waker;
 
 use tokio::sync::SetOnce;
 
@@ -31,6 +30,8 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
         message: &mut Option<MessageOf<O>>,
         answer: Option<&Arc<Answer<MessageOf<O>>>>,
     ) -> Result<(), Refused> {
+        // Shared before the lock, at which others may wait.
+        let answer = answer.cloned();
         let mut core = self.core.lock();
         if !core.slot.takes_mail(to) {
             return Err(core.refusal(to));
@@ -41,14 +42,13 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
             return Err(self.full());
         }
         let Some(message) = message.take() else { return Ok(()) };
-        core.inbox.push(Envelope { message, answer: answer.cloned() });
+        core.inbox.push(Envelope { message, answer });
         core.quiet = 0;
         // A runner in the midst of a handler will look by itself when that is done.
         if core.idle {
-            core.idle = false;
-            let waker = core.waker.take();
+            (core.asleep, core.idle) = (false, false);
             drop(core);
-            wake(waker);
+            self.wake_if(true);
         }
         Ok(())
     }
@@ -76,13 +76,6 @@ impl<O: Owner> Cell<O> {
     fn full(&self) -> Refused {
         self.owner.refused();
         Refused::Full { capacity: self.capacity() }
-    }
-}
-
-#[cold] // Rare beside the messages that find the process awake.
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 
@@ -115,9 +108,7 @@ impl<O: Owner> Node for Cell<O> {
             }
         };
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
     }
 
     fn watch(&self, of: Incarnation, watcher: Watcher) -> Result<(), ExitReason> {
@@ -172,9 +163,7 @@ impl<O: Owner> Node for Cell<O> {
         }
         let wake = self.order(&mut core, signal, clock::now());
         drop(core);
-        if let Some(waker) = wake {
-            waker.wake();
-        }
+        self.wake_if(wake);
     }
 
     fn is_told_to_stop(&self) -> bool {
