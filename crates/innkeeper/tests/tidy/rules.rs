@@ -33,7 +33,7 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
     ("innkeeper", &["context.rs", "dispatch.rs", "runner.rs", "seam.rs"]),
     ("innkeeper-cluster", &["cluster.rs", "driver.rs", "links.rs"]),
     ("innkeeper-etcd", &[]),
-    ("innkeeper-server", &["accept.rs", "member.rs"]),
+    ("innkeeper-server", &["accept.rs", "member.rs", "room.rs"]),
     ("innkeeper-cli", &["load.rs", "race.rs"]),
 ];
 
