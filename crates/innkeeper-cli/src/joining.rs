@@ -73,7 +73,8 @@ async fn net(at: &ClusterArgs) -> Result<Tcp, Failure> {
         }
         _ if at.insecure_cluster => Tcp::bind_insecure(address).await,
         _ => {
-            let what = "nodes of a cluster prove their names to each other: no certificate is given";
+            let what =
+                "nodes of a cluster prove their names to each other: no certificate is given";
             let next = "--tls-ca, --tls-cert and --tls-key; on one machine, --insecure-cluster";
             return Err(Failure::new(what).try_next(next));
         }

@@ -49,6 +49,7 @@ impl Membership {
         let (cluster, session) = Cluster::join(coordinator, clock, net, &settings).await?;
         let (tell, frozen) = watch::channel(false);
         let watched = cluster.clone();
+        #[allow(clippy::disallowed_methods)] // Awaited by `over`, and aborted if nobody does.
         let session = tokio::spawn(async move {
             tokio::select! {
                 over = session => over,
