@@ -20,6 +20,18 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "URL", env = "INNKEEPER_ETCD", value_delimiter = ',')]
     pub etcd: Vec<String>,
 
+    /// A directory of this node's own: one that was killed has its rooms again at once, and not
+    /// when its old session is over.
+    #[arg(long, value_name = "DIR", env = "INNKEEPER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Run as a small parent and its child: when the child dies, its session ends at once, and it
+    /// is started again.
+    #[arg(long, value_name = "true|false", default_value = "false", hide_possible_values = true)]
+    #[arg(env = "INNKEEPER_SUPERVISED", action = clap::ArgAction::Set)]
+    #[arg(require_equals = true, num_args = 0..=1, default_missing_value = "true")]
+    pub supervised: bool,
+
     /// Where to listen for other nodes.
     #[arg(long, value_name = "ADDR", env = "INNKEEPER_LISTEN")]
     pub listen: Option<String>,
@@ -29,7 +41,7 @@ pub struct ClusterArgs {
     pub advertise: Option<String>,
 
     /// For how long a session lasts without a heartbeat, in a new cluster: after that long a node
-    /// that is silent is replaced. At least 3s.
+    /// that is silent is replaced. At least 5s.
     #[arg(long, value_name = "DUR", default_value = "5s", env = "INNKEEPER_SESSION_LENGTH")]
     #[arg(value_parser = parse_duration)]
     pub session_length: Duration,

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_cluster::Settings;
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::{Tcp, Tls};
+use innkeeper_cluster::{Home, Settings};
 use innkeeper_etcd::{Etcd, Options};
 use innkeeper_server::Joining;
 
@@ -37,13 +37,23 @@ pub(crate) async fn joining(args: &ServeArgs) -> Result<Option<Joining>, Failure
         shards: at.shards,
         session: at.session_length,
     };
-    let etcd = Etcd::connect(&options(at)?, ETCD_WAIT).await.map_err(|error| {
+    let home = home(at)?.map(Arc::new);
+    let (coordinator, clock, net) = (Arc::new(etcd(at).await?), Arc::new(Machine), Arc::new(net));
+    Ok(Some(Joining { coordinator, clock, net, settings, home }))
+}
+
+/// The data directory, taken for as long as this program runs.
+pub(crate) fn home(at: &ClusterArgs) -> Result<Option<Home>, Failure> {
+    let opened = at.data_dir.as_ref().map(|path| Home::open(path, &Machine));
+    opened.transpose().map_err(|error| Failure::new(format_args!("--data-dir: {error}")))
+}
+
+pub(crate) async fn etcd(at: &ClusterArgs) -> Result<Etcd, Failure> {
+    Etcd::connect(&options(at)?, ETCD_WAIT).await.map_err(|error| {
         let urls = at.etcd.join(",");
         Failure::new(format_args!("no etcd at {urls} (--etcd): {error}"))
             .try_next("whether etcd runs there: etcdctl --endpoints URL endpoint status")
-    })?;
-    let (coordinator, clock, net) = (Arc::new(etcd), Arc::new(Machine), Arc::new(net));
-    Ok(Some(Joining { coordinator, clock, net, settings }))
+    })
 }
 
 /// Where other nodes are told to find this one.

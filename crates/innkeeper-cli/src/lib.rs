@@ -20,6 +20,8 @@ mod rooms;
 mod serve;
 mod service;
 mod settings;
+#[cfg(feature = "cluster")]
+mod supervise;
 mod top;
 
 use std::process::ExitCode;

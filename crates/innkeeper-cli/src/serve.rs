@@ -16,12 +16,18 @@ use crate::logs;
 use crate::output::{self, Addresses};
 use crate::service;
 use crate::settings::Settings;
+#[cfg(feature = "cluster")]
+use crate::supervise;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
     logs::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
+    #[cfg(feature = "cluster")]
+    if args.cluster.supervised && std::env::var_os(supervise::CHILD).is_none() {
+        return runtime.block_on(supervise::run(args));
+    }
     let drained = runtime.block_on(serve(args))?;
     // What is stuck is not waited for.
     runtime.shutdown_background();

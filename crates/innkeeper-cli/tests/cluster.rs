@@ -40,7 +40,7 @@ impl Nodes {
     fn run(&mut self, name: &str) {
         let mut flags = vec!["--cluster=test", "--insecure-cluster", "--listen=127.0.0.1:0"];
         let (node, etcd) = (format!("--node={name}"), format!("--etcd={}", self.etcd.url));
-        flags.extend([node.as_str(), &etcd, "--shards=32", "--session-length=3s"]);
+        flags.extend([node.as_str(), &etcd, "--shards=32"]);
         let program = Program::on(&self.places[name], &flags);
         let _ = self.running.insert(name.to_owned(), program);
     }

@@ -4,6 +4,7 @@
 pub(crate) mod asked;
 mod feed;
 mod hosting;
+mod luggage;
 mod orders;
 mod placing;
 mod roster;
@@ -31,16 +32,18 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::frame::Under;
+use crate::home::Home;
 use crate::join::{self, JoinError, PROTOCOL, Settings};
 use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
-use crate::node::Node;
+use crate::node::{Node, Orders, Running};
 use crate::ownership::placement::shard_of;
-use crate::ownership::record::{Member, NodeId, Session, Shard};
+use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 use hosting::Hosting;
+use luggage::{Arriving, Luggage};
 pub use roster::{NodeInfo, ShardInfo};
 use tenure::Owning;
 
@@ -76,14 +79,49 @@ pub(crate) struct Inner {
     links: OnceLock<Links>,
     /// By name; each lives as long as its scope.
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
-    /// The right that was last had for each shard.
-    rights: Vec<Mutex<Option<Arc<Owning>>>>,
+    /// What there is of each shard.
+    desks: Vec<Desk>,
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
     /// What is under way for others, or for other nodes.
     tasks: Mutex<JoinSet<()>>,
     dice: AtomicU64,
+}
+
+/// What there is of one shard on this node.
+#[derive(Default)]
+struct Desk {
+    /// The right that was last had for it.
+    right: Mutex<Option<Arc<Owning>>>,
+    /// Under which epoch something may be begun: what there was from before is unpacked. 0: none.
+    open: Arc<AtomicU64>,
+    /// What was packed here, until it is certain that it is not needed here any more.
+    packed: Mutex<Option<Luggage>>,
+    /// What another node packed, and whose shard is perhaps coming here.
+    arriving: Mutex<Option<Arriving>>,
+    /// What was unpacked here, until its processes are ready.
+    handed: Mutex<Luggage>,
+    /// Orders are carried out one after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Desk {
+    fn right(&self, node: &Node, under: Under) -> Arc<Owning> {
+        let mut right = self.right.lock();
+        if let Some(right) = right.as_ref().filter(|right| right.under == under) {
+            return right.clone();
+        }
+        let new = Arc::new(Owning::new(node.clone(), under, self.open.clone()));
+        *right = Some(new.clone());
+        new
+    }
+
+    /// What was unpacked here for this epoch, and has not been had yet.
+    fn take_handed(&self, epoch: Epoch) -> Luggage {
+        let handed = std::mem::take(&mut *self.handed.lock());
+        if handed.epoch == epoch { handed } else { Luggage::new(epoch, Vec::new()) }
+    }
 }
 
 impl Cluster {
@@ -104,6 +142,24 @@ impl Cluster {
         Cluster::join_as(coordinator, clock, net, settings, join::fresh()).await
     }
 
+    /// As [`join`](Self::join), from a data directory. If the program that used it before is known
+    /// to be dead, and had this name, its session ends as this one begins, half a second
+    /// ([`EFFECTS`](crate::ownership::timing::EFFECTS)) after the directory was taken.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_from(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        net: Arc<dyn Net>,
+        settings: &Settings,
+        home: &Home,
+    ) -> Result<(Cluster, Membership), JoinError> {
+        let start = join::fresh();
+        let joined = Node::start(coordinator, clock, settings, start, Some(home)).await?;
+        Ok(Cluster::begin(joined, net, settings, start))
+    }
+
     /// As [`join`](Self::join), as a start of a program that is named by the caller: for
     /// simulations, which repeat. Never the same one twice.
     ///
@@ -116,9 +172,18 @@ impl Cluster {
         settings: &Settings,
         start: NodeId,
     ) -> Result<(Cluster, Membership), JoinError> {
-        let (node, orders, session) = Node::join_as(coordinator, clock, settings, start).await?;
+        let joined = Node::start(coordinator, clock, settings, start, None).await?;
+        Ok(Cluster::begin(joined, net, settings, start))
+    }
+
+    fn begin(
+        (node, orders, session): (Node, Orders, Running),
+        net: Arc<dyn Net>,
+        settings: &Settings,
+        start: NodeId,
+    ) -> (Cluster, Membership) {
         let inner = Arc::new(Inner {
-            rights: (0..node.shards()).map(|_| Mutex::default()).collect(),
+            desks: (0..node.shards()).map(|_| Desk::default()).collect(),
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
@@ -154,7 +219,7 @@ impl Cluster {
             }
             over
         };
-        Ok((Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner }))
+        (Cluster { inner: inner.clone() }, Membership { running: Box::pin(running), inner })
     }
 
     /// What the node says of itself that owns a key's shard, as far as is known here. `None`:
@@ -176,16 +241,15 @@ impl Inner {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
 
-    /// The right to act for a shard, if this node has it, be it in doubt.
+    /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
+    /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
-        let mut right = self.rights.get(usize::from(shard))?.lock();
-        if let Some(right) = right.as_ref().filter(|right| right.under.epoch == epoch) {
-            return Some(right.clone());
+        let desk = self.desks.get(usize::from(shard))?;
+        if desk.open.load(Ordering::Acquire) != epoch {
+            return None;
         }
-        let new = Arc::new(Owning::new(self.node.clone(), Under { shard, epoch }));
-        *right = Some(new.clone());
-        Some(new)
+        Some(desk.right(&self.node, Under { shard, epoch }))
     }
 
     /// The scope of that name, if it is here.

@@ -2,7 +2,6 @@
 //!
 //! A field that is not known is skipped, so that a release can add some.
 
-use std::fmt;
 use std::str::FromStr;
 
 use crate::coordinator::{Change, Comparison, Entry, Transaction};
@@ -13,16 +12,6 @@ use crate::ownership::record::{
 /// Where everything of one cluster is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(String);
-
-/// What the whole cluster agrees on, written once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Agreed {
-    pub(crate) protocol: u64,
-    pub(crate) shards: u64,
-    pub(crate) session_ms: u64,
-    /// One more for each time that the coordinator was put back to an older state.
-    pub(crate) generation: u64,
-}
 
 impl Prefix {
     pub(crate) fn new(cluster: &str) -> Prefix {
@@ -36,6 +25,11 @@ impl Prefix {
 
     pub(crate) fn agreed(&self) -> String {
         format!("{}cfg", self.0)
+    }
+
+    /// Of all sessions.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}node/", self.0)
     }
 
     pub(crate) fn name(&self, name: &str) -> String {
@@ -121,32 +115,12 @@ fn read(key: Key, text: &str) -> Option<Value> {
     })
 }
 
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
-fn number<T: FromStr>(text: &str, name: &str) -> Option<T> {
+pub(crate) fn number<T: FromStr>(text: &str, name: &str) -> Option<T> {
     field(text, name)?.parse().ok()
-}
-
-impl Agreed {
-    pub(crate) fn read(bytes: &[u8]) -> Option<Agreed> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        Some(Agreed {
-            protocol: number(text, "protocol")?,
-            shards: number(text, "shards")?,
-            session_ms: number(text, "session_ms")?,
-            generation: number(text, "generation")?,
-        })
-    }
-}
-
-impl fmt::Display for Agreed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Agreed { protocol, shards, session_ms, generation } = self;
-        writeln!(f, "protocol={protocol}\nshards={shards}\nsession_ms={session_ms}")?;
-        writeln!(f, "generation={generation}")
-    }
 }
 
 /// Who holds a name: the start of a program that took it.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::codec::Prefix;
+use crate::configuration::Written;
 use crate::coordinator::{
     Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction, Watch,
 };
@@ -21,6 +22,8 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     pub(crate) coordinator: Arc<dyn Coordinator>,
     pub(crate) prefix: Prefix,
+    /// What the session was made under.
+    pub(crate) agreed: Written,
     pub(crate) reports: mpsc::Receiver<Event>,
     pub(crate) orders: mpsc::Sender<Command>,
     /// Orders that nobody has taken yet. A shard has one or two at most: each is given only after
@@ -105,7 +108,9 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, request: RequestId, transaction: Transaction) {
+    fn send(&mut self, request: RequestId, mut transaction: Transaction) {
+        // Whatever revisions say: in another past of the coordinator it is nobody's session.
+        transaction.compares.push(self.agreed.compare(&self.prefix));
         let (coordinator, within) = (self.coordinator.clone(), self.shared.request_time());
         self.asked.spawn(async move {
             // The implementation keeps to the deadline; this one is for those that do not.
@@ -154,6 +159,7 @@ impl Driver {
             Told::Answer(request, answer) => self.tell(Event::Answered { request, answer }),
             Told::List(Ok((listing, watch))) => {
                 self.is_listing = false;
+                self.look(&listing.entries);
                 let revision = listing.revision;
                 let records = listing.entries.iter();
                 let records = records.filter_map(|entry| self.prefix.record(entry)).collect();
@@ -172,9 +178,18 @@ impl Driver {
         None
     }
 
+    /// Whether the cluster was configured anew. A hint, for the next heartbeat is refused as well;
+    /// but it knows the reason.
+    fn look(&mut self, entries: &[Entry]) {
+        if entries.iter().any(|entry| self.agreed.is_replaced(&self.prefix, entry)) {
+            self.hear(Told::Rewound("the cluster was configured anew".to_owned()));
+        }
+    }
+
     fn see(&mut self, seen: Result<Vec<Entry>, CoordinatorError>) -> Result<(), ()> {
         match seen {
             Ok(entries) => {
+                self.look(&entries);
                 let records = entries.iter().filter_map(|entry| self.prefix.record(entry));
                 let records: Vec<_> = records.collect();
                 records.into_iter().for_each(|record| self.tell(Event::Seen(record)));

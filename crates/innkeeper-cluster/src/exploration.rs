@@ -36,6 +36,8 @@ pub(crate) struct Bounds {
     pub(crate) moves: bool,
     /// Whether nodes leave on purpose.
     pub(crate) leaves: bool,
+    /// Whether the sessions of programs that are known to have died are ended for it.
+    pub(crate) burials: bool,
     /// Whether handlers call processes on the other node.
     pub(crate) frames: bool,
     /// Whether a list may be old when it is heard.
@@ -59,9 +61,10 @@ pub(crate) enum Goal {
     Left,
     FrameTaken,
     FrameRefused,
+    Buried,
 }
 
-pub(crate) const GOALS: [Goal; 10] = [
+pub(crate) const GOALS: [Goal; 11] = [
     Goal::Served,
     Goal::ServedAgain,
     Goal::Evicted,
@@ -72,6 +75,7 @@ pub(crate) const GOALS: [Goal; 10] = [
     Goal::Left,
     Goal::FrameTaken,
     Goal::FrameRefused,
+    Goal::Buried,
 ];
 
 impl Goal {
@@ -174,6 +178,7 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
         repeats: 0,
         moves: false,
         leaves: false,
+        burials: false,
         frames: false,
         stale: false,
         owned: true,
@@ -189,6 +194,8 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
         "move" => Bounds { epochs: 3, moves: true, crashes: false, ..base },
         "leave" => Bounds { lost: 0, leaves: true, crashes: false, ..base },
         "frames" => Bounds { lost: 0, frames: true, crashes: false, ..base },
+        "farewell" => Bounds { lost: 0, frames: true, leaves: true, crashes: false, ..base },
+        "burial" => Bounds { lost: 0, frames: true, burials: true, ..base },
         "stale" => Bounds { stale: true, owned: false, ..base },
         "three" => Bounds { nodes: 3, lost: 0, ..base },
         "all" => Bounds {
@@ -198,6 +205,7 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
             repeats: 1,
             moves: true,
             leaves: true,
+            burials: true,
             stale: true,
             owned: false,
             ..base
@@ -210,9 +218,14 @@ pub(crate) fn named(name: &str, states: usize) -> Bounds {
 mod tests {
     use super::*;
 
+    const SPACES: [&str; 10] = [
+        "sessions", "restart", "move", "leave", "frames", "farewell", "burial", "stale", "three",
+        "all",
+    ];
+
     #[test]
     fn the_first_states_of_every_exploration_hold() {
-        for name in ["sessions", "restart", "move", "leave", "frames", "stale", "three", "all"] {
+        for name in SPACES {
             let found = explore(&named(name, 2_000));
             assert!(found.violation.is_none(), "{name}: {found}");
         }

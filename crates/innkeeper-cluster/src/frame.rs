@@ -302,6 +302,13 @@ impl Frame {
         }
     }
 
+    /// Whether a process asks something of another with it.
+    pub fn is_effect(&self) -> bool {
+        let asks =
+            matches!(self, Frame::Request { .. } | Frame::Cast { .. } | Frame::Subscribe { .. });
+        asks && self.under().is_some()
+    }
+
     /// How many bytes of it are opaque.
     pub(crate) fn opaque_bytes(&self) -> usize {
         let message = |it: &Message| it.scope.len() + it.key.len() + it.chain.len() + it.body.len();

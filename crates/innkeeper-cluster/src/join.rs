@@ -1,16 +1,20 @@
 //! How a node gets its session: the same configuration as the others, a name of its own, a record.
 
+mod name;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::codec::{self, Agreed, Prefix};
+use crate::codec::{self, Prefix};
+use crate::configuration::{self, Configuration, Unreadable, Written};
 use crate::coordinator::{Change, Comparison, Coordinator, CoordinatorError, Transaction};
+use crate::home::{Home, HomeError};
 use crate::limits;
 use crate::ownership::record::{Key, Member, NodeId, Session, Shard, Txn, Value, Write};
 use crate::ownership::timing::{Now, Timing, TooShort};
-use crate::ownership::vigil::{Verdict, Vigil};
+use name::{Asking, Free};
 
 /// The version of what is written in the coordinator and said between nodes.
 pub const PROTOCOL: u64 = 1;
@@ -36,7 +40,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The cluster was made with another value.
+    /// The cluster is configured with another value.
     Differs {
         /// Of what: `shards`, `session length` or `protocol`.
         what: &'static str,
@@ -65,6 +69,8 @@ pub enum JoinError {
     NoShards,
     /// A session that is too short.
     TooShort(TooShort),
+    /// The data directory.
+    Home(HomeError),
     /// The coordinator did not do it. If nobody knows whether it did, the name may be taken until
     /// the session that was perhaps made has ended.
     Coordinator(CoordinatorError),
@@ -74,11 +80,18 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Differs { what, theirs, ours } => {
-                write!(f, "{what}: the cluster was made with {theirs}, this node has {ours}")
+                let unit = if *what == "session length" { " ms" } else { "" };
+                write!(f, "{what}: the cluster has {theirs}{unit}, this node {ours}{unit}; ")?;
+                if *what == "protocol" {
+                    return write!(f, "use a release that speaks version {theirs}");
+                }
+                write!(f, "start it with {theirs}{unit}, or ")?;
+                f.write_str("stop all nodes and reconfigure the cluster")
             }
             JoinError::Unreadable { key } => write!(f, "{key} cannot be read"),
             JoinError::NameInUse { name } => {
-                write!(f, "node name in use: `{name}` is alive")
+                write!(f, "node name in use: `{name}` is alive; ")?;
+                f.write_str("give this node a name of its own, or stop that one")
             }
             JoinError::BadText { text } => {
                 let max = limits::NAME_MAX;
@@ -86,6 +99,7 @@ impl fmt::Display for JoinError {
             }
             JoinError::NoShards => f.write_str("shards: expected at least 1, got 0"),
             JoinError::TooShort(error) => error.fmt(f),
+            JoinError::Home(error) => error.fmt(f),
             JoinError::Coordinator(error) => error.fmt(f),
         }
     }
@@ -99,12 +113,26 @@ impl From<CoordinatorError> for JoinError {
     }
 }
 
+impl From<HomeError> for JoinError {
+    fn from(error: HomeError) -> Self {
+        JoinError::Home(error)
+    }
+}
+
+impl From<Unreadable> for JoinError {
+    fn from(Unreadable { key }: Unreadable) -> Self {
+        JoinError::Unreadable { key }
+    }
+}
+
 /// A session that was just made.
 pub(crate) struct Joined {
     pub(crate) session: Session,
     pub(crate) member: Member,
     pub(crate) timing: Timing,
     pub(crate) prefix: Prefix,
+    /// What it was made under.
+    pub(crate) agreed: Written,
     /// Read before the session was sent for.
     pub(crate) sent: Now,
 }
@@ -120,7 +148,44 @@ pub(crate) async fn join(
     clock: &dyn Clock,
     settings: &Settings,
     node: NodeId,
+    home: Option<&Home>,
 ) -> Result<Joined, JoinError> {
+    let timing = check(settings)?;
+    home.map_or(Ok(()), |home| home.check(&settings.cluster))?;
+    let prefix = Prefix::new(&settings.cluster);
+    let asking = Asking { coordinator, clock, prefix: &prefix, timing, home };
+    let member = Member {
+        name: settings.name.clone(),
+        address: settings.address.clone(),
+        weight: settings.weight,
+        draining: false,
+    };
+    for _ in 0..limits::JOIN_TRIES {
+        let agreed = agree(coordinator, &prefix, settings).await?;
+        let free = asking.free(&settings.name).await?;
+        if let Some(home) = home {
+            home.begin(&settings.cluster, node)?;
+        }
+        let register = register(&prefix, node, &member, &agreed, free);
+        let sent = clock.now();
+        let committed = coordinator.commit(register, limits::JOIN_WAIT).await?;
+        // If it was refused, somebody has changed what was seen: look again.
+        if committed.done {
+            let session = Session { node, created: committed.revision };
+            if let Some(home) = home
+                && let Err(error) = home.complete(&settings.cluster, session)
+            {
+                // The proof of our death would do with less, and the session is there.
+                tracing::warn!(%error, "the session was not written down");
+            }
+            return Ok(Joined { session, member, timing, prefix, agreed, sent });
+        }
+    }
+    Err(JoinError::NameInUse { name: settings.name.clone() })
+}
+
+/// Whether a node can be what it is to be.
+fn check(settings: &Settings) -> Result<Timing, JoinError> {
     for text in [&settings.cluster, &settings.name, &settings.address] {
         let is_long = text.chars().count() > limits::NAME_MAX;
         if text.is_empty() || is_long || text.chars().any(char::is_control) {
@@ -130,16 +195,17 @@ pub(crate) async fn join(
     if settings.shards == 0 {
         return Err(JoinError::NoShards);
     }
-    let timing = Timing::new(settings.session).map_err(JoinError::TooShort)?;
-    let prefix = Prefix::new(&settings.cluster);
-    agree(coordinator, &prefix, settings).await?;
-    let member = Member {
-        name: settings.name.clone(),
-        address: settings.address.clone(),
-        weight: settings.weight,
-        draining: false,
-    };
-    let name = hold_name(coordinator, clock, &prefix, &settings.name, timing).await?;
+    Timing::new(settings.session).map_err(JoinError::TooShort)
+}
+
+/// What makes a session.
+fn register(
+    prefix: &Prefix,
+    node: NodeId,
+    member: &Member,
+    agreed: &Written,
+    free: Free,
+) -> Transaction {
     let puts = Txn {
         compares: Vec::new(),
         writes: vec![
@@ -148,16 +214,14 @@ pub(crate) async fn join(
         ],
     };
     let mut register = prefix.transaction(&puts);
-    register.compares = name;
+    register.compares = free.compares;
     register.compares.push(Comparison::Created(prefix.key(Key::Node(node)), 0));
-    register.writes.push(Change::Put(prefix.name(&settings.name), codec::hold(node)));
-    let sent = clock.now();
-    let committed = coordinator.commit(register, limits::JOIN_WAIT).await?;
-    if !committed.done {
-        return Err(JoinError::NameInUse { name: settings.name.clone() });
-    }
-    let session = Session { node, created: committed.revision };
-    Ok(Joined { session, member, timing, prefix, sent })
+    register.compares.push(agreed.compare(prefix));
+    register.writes.extend(free.writes);
+    register.writes.push(Change::Put(prefix.name(&member.name), codec::hold(node)));
+    // As it is: who changes it learns that somebody has joined since they looked.
+    register.writes.push(Change::Put(prefix.agreed(), agreed.bytes.clone()));
+    register
 }
 
 /// Makes the configuration of a new cluster, or compares with that of an old one.
@@ -165,90 +229,24 @@ async fn agree(
     coordinator: &dyn Coordinator,
     prefix: &Prefix,
     settings: &Settings,
-) -> Result<(), JoinError> {
-    let key = prefix.agreed();
-    let ours = Agreed {
-        protocol: PROTOCOL,
-        shards: u64::from(settings.shards),
-        session_ms: u64::try_from(settings.session.as_millis()).unwrap_or(u64::MAX),
-        generation: 1,
+) -> Result<Written, JoinError> {
+    let ours = Configuration::new(PROTOCOL, u64::from(settings.shards), settings.session, 1);
+    configuration::create(coordinator, prefix, &ours).await?;
+    let written = configuration::read(coordinator, prefix).await?;
+    let Some(written) = written else {
+        return Err(JoinError::Unreadable { key: prefix.agreed() });
     };
-    let create = Transaction {
-        compares: vec![Comparison::Created(key.clone(), 0)],
-        writes: vec![Change::Put(key.clone(), ours.to_string().into_bytes())],
-    };
-    if coordinator.commit(create, limits::JOIN_WAIT).await?.done {
-        return Ok(());
-    }
-    let listing = coordinator.list(key.clone(), limits::JOIN_WAIT).await?;
-    let written = listing.entries.into_iter().find(|entry| entry.key == key);
-    let theirs = written.and_then(|entry| Agreed::read(&entry.value?));
-    let Some(theirs) = theirs else { return Err(JoinError::Unreadable { key }) };
+    let written = written?;
+    let theirs = written.configuration;
+    let ms = |session: Duration| u64::try_from(session.as_millis()).unwrap_or(u64::MAX);
     for (what, theirs, ours) in [
         ("protocol", theirs.protocol, ours.protocol),
         ("shards", theirs.shards, ours.shards),
-        ("session length", theirs.session_ms, ours.session_ms),
+        ("session length", ms(theirs.session), ms(ours.session)),
     ] {
         if theirs != ours {
             return Err(JoinError::Differs { what, theirs, ours });
         }
     }
-    Ok(())
-}
-
-/// What must hold for the name to be free: nobody took it, or who did is gone. Waits for the end of
-/// a session that is silent, and ends it when its time is over: there may be nobody else to do so.
-async fn hold_name(
-    coordinator: &dyn Coordinator,
-    clock: &dyn Clock,
-    prefix: &Prefix,
-    name: &str,
-    timing: Timing,
-) -> Result<Vec<Comparison>, JoinError> {
-    let key = prefix.name(name);
-    let listing = coordinator.list(key.clone(), limits::JOIN_WAIT).await?;
-    let Some(entry) = listing.entries.into_iter().find(|entry| entry.key == key) else {
-        return Ok(vec![Comparison::Created(key, 0)]);
-    };
-    let same = Comparison::Modified(key.clone(), entry.modified);
-    let Some(node) = entry.value.as_deref().and_then(codec::holder) else {
-        return Err(JoinError::Unreadable { key });
-    };
-    outlive(coordinator, clock, prefix, Vigil::new(node, timing), node, timing)
-        .await?
-        .then(|| vec![same, Comparison::Created(prefix.key(Key::Node(node)), 0)])
-        .ok_or_else(|| JoinError::NameInUse { name: name.to_owned() })
-}
-
-/// Whether a session has ended. If not, it is alive.
-async fn outlive(
-    coordinator: &dyn Coordinator,
-    clock: &dyn Clock,
-    prefix: &Prefix,
-    mut vigil: Vigil,
-    node: NodeId,
-    timing: Timing,
-) -> Result<bool, JoinError> {
-    let key = prefix.key(Key::Beat(node));
-    // Each question has its deadline, and a heartbeat or its absence is an answer; what is waited
-    // for is at most a session without any, and then the questions fail.
-    loop {
-        let asked = clock.now();
-        let listing = coordinator.list(key.clone(), limits::JOIN_WAIT).await?;
-        let record = listing.entries.iter().find_map(|entry| prefix.record(entry));
-        let beat = record.and_then(|record| match record.value {
-            Some(Value::Beat(count)) => Some((count, record.modified)),
-            _ => None,
-        });
-        match vigil.hear(beat, asked, clock.now()) {
-            Verdict::Gone => return Ok(true),
-            Verdict::Alive => return Ok(false),
-            Verdict::Wait => {}
-            Verdict::Evict(txn) => {
-                let txn = prefix.transaction(&txn);
-                return Ok(coordinator.commit(txn, limits::JOIN_WAIT).await?.done);
-            }
-        }
-        tokio::time::sleep(Duration::from_nanos(timing.heartbeat)).await;
-    }
+    Ok(written)
 }

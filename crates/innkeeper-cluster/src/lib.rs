@@ -5,24 +5,31 @@
 //! *now* is decided by [`ownership`], a pure state machine, from what its own clocks show. Nodes
 //! talk over [`links`], on a [`Net`](net::Net), each frame under the same fence.
 
+mod burial;
 pub mod clock;
 mod cluster;
 mod codec;
+mod configuration;
 pub mod coordinator;
 mod driver;
 #[cfg(test)]
 mod exploration;
 pub mod frame;
+mod home;
 mod join;
 pub mod limits;
 pub mod links;
 pub mod net;
 mod node;
+pub mod operator;
 pub mod ownership;
 mod remote;
 pub mod subscriber;
 
+pub use burial::bury;
 pub use cluster::{Cluster, Membership, NodeInfo, ShardInfo};
+pub use configuration::Configuration;
+pub use home::{Home, HomeError};
 pub use join::{JoinError, PROTOCOL, Settings};
 pub use node::{Node, Orders, Running};
 pub use remote::{Exposes, Remote};

@@ -8,6 +8,9 @@ pub const HISTORY_MAX: usize = 65_536;
 /// How long each step of joining may take.
 pub const JOIN_WAIT: Duration = Duration::from_secs(2);
 
+/// How often joining is tried anew when what was seen has changed meanwhile.
+pub const JOIN_TRIES: u32 = 4;
+
 /// How long a name, of a cluster or of a node, and an address may be, in characters.
 pub const NAME_MAX: usize = 255;
 
@@ -101,3 +104,10 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// How many bytes of a shard's state are sent at once, before the next process's begins another
+/// part.
+pub const PART_BYTES: usize = 256 << 10;
+
+/// How long one part may take.
+pub const PART_WAIT: Duration = Duration::from_secs(2);

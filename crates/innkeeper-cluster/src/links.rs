@@ -45,6 +45,7 @@ use crate::frame::{Frame, Message, Request, Under};
 use crate::limits;
 use crate::net::{Later, Net, Wire};
 use crate::ownership::record::Session;
+use crate::ownership::timing::EFFECTS;
 use guest::Guest;
 use handshake::{Identity, NoLink};
 use line::Times;
@@ -118,8 +119,6 @@ pub(crate) struct Core {
     peers: RwLock<BTreeMap<Session, Arc<Peer>>>,
     guests: Mutex<BTreeMap<Session, Arc<Guest>>>,
     dropped: Arc<Dropped>,
-    /// Until when, by this node's own clock, another may take what was sent from here.
-    promised: Mutex<u64>,
 }
 
 impl Links {
@@ -131,8 +130,9 @@ impl Links {
         settings: &LinkSettings,
     ) -> (Links, Linking) {
         let LinkSettings { cluster, name, versions, session } = settings.clone();
-        // A question for each half of a heartbeat.
-        let times = Times { ask: session / 10, silence: session };
+        // A question for each half of a heartbeat, and two for what an effect is taken for.
+        let ask = (session / 10).min(EFFECTS * 2 / 5);
+        let times = Times { ask, silence: session, effects: EFFECTS.as_nanos() as u64 };
         let core = Arc::new(Core {
             net,
             standing,
@@ -141,7 +141,6 @@ impl Links {
             peers: RwLock::default(),
             guests: Mutex::default(),
             dropped: Arc::default(),
-            promised: Mutex::default(),
         });
         let (begin, begun) = mpsc::channel(limits::PEERS_MAX);
         // From before the first link is begun, so that no session ends unnoticed.
@@ -215,13 +214,6 @@ impl Links {
     pub fn casts_dropped(&self) -> (usize, usize) {
         let Dropped { disowned, unproven } = &*self.core.dropped;
         (disowned.load(Ordering::Relaxed), unproven.load(Ordering::Relaxed))
-    }
-
-    /// For how long other nodes may still take what was sent from here. A node that leaves before
-    /// its session is over proves nothing any more, and ends its session when this is nothing.
-    pub fn promised(&self) -> Duration {
-        let until = *self.core.promised.lock();
-        Duration::from_nanos(until.saturating_sub(self.core.standing.now().raw))
     }
 
     /// The link to a session, begun if there is none.
@@ -371,12 +363,7 @@ impl Core {
 
     /// For how long this node can prove its session, in nanoseconds; another is about to be told.
     pub(crate) fn promise(&self) -> u64 {
-        let remaining = u64::try_from(self.standing.remaining().as_nanos()).unwrap_or(u64::MAX);
-        // Read after that, so that it is no shorter here than it is for others.
-        let now = self.standing.now();
-        let mut promised = self.promised.lock();
-        *promised = now.raw.saturating_add(remaining).max(*promised);
-        remaining
+        u64::try_from(self.standing.remaining().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Closes the links to and from sessions that are no more.

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::driver::Driver;
+use crate::home::Home;
 use crate::join::{self, JoinError, Settings};
 use crate::limits;
 use crate::ownership::record::{Epoch, Member, NodeId, Owned, Session, Shard};
@@ -109,6 +110,21 @@ impl Node {
         Node::join_as(coordinator, clock, settings, join::fresh()).await
     }
 
+    /// As [`join`](Self::join), from a data directory. If the program that used it before is known
+    /// to be dead, and had this name, its session ends as this one begins, half a second
+    /// ([`EFFECTS`](crate::ownership::timing::EFFECTS)) after the directory was taken.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_from(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+        home: &Home,
+    ) -> Result<(Node, Orders, Running), JoinError> {
+        Node::start(coordinator, clock, settings, join::fresh(), Some(home)).await
+    }
+
     /// As [`join`](Self::join), as a start of a program that is named by the caller: for
     /// simulations, which repeat. Never the same one twice.
     ///
@@ -120,12 +136,23 @@ impl Node {
         settings: &Settings,
         start: NodeId,
     ) -> Result<(Node, Orders, Running), JoinError> {
-        let joined = join::join(&*coordinator, &*clock, settings, start).await?;
+        Node::start(coordinator, clock, settings, start, None).await
+    }
+
+    pub(crate) async fn start(
+        coordinator: Arc<dyn Coordinator>,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+        start: NodeId,
+        home: Option<&Home>,
+    ) -> Result<(Node, Orders, Running), JoinError> {
+        let joined = join::join(&*coordinator, &*clock, settings, start, home).await?;
         let config = Config {
             timing: joined.timing,
             shards: settings.shards,
             claims_max: limits::CLAIMS_MAX,
             moves_max: limits::MOVES_MAX,
+            floor: joined.agreed.configuration.floor(),
         };
         let machine = Ownership::new(config, joined.session, joined.member, joined.sent);
         let shared = Arc::new(Shared {
@@ -143,6 +170,7 @@ impl Node {
             shared: shared.clone(),
             coordinator,
             prefix: joined.prefix,
+            agreed: joined.agreed,
             reports: reported,
             orders,
             waiting: VecDeque::new(),
@@ -182,6 +210,11 @@ impl Node {
     /// have become another than "not now".
     pub fn wake_on_change(&self, waker: &Waker) {
         self.shared.waiting.lock().push(waker.clone());
+    }
+
+    /// Wakes all who wait until something may be done again.
+    pub(crate) fn wake(&self) {
+        self.shared.wake();
     }
 
     /// What the node's own clocks show.
@@ -297,10 +330,15 @@ impl Shared {
         }
         let turns = |command: &Command| !matches!(command, Command::Send { .. } | Command::List);
         if is_anew || commands.iter().any(turns) {
-            let woken = std::mem::take(&mut *self.waiting.lock());
-            woken.into_iter().for_each(Waker::wake);
+            self.wake();
         }
         commands
+    }
+
+    /// Wakes all who wait until something may be done again.
+    fn wake(&self) {
+        let woken = std::mem::take(&mut *self.waiting.lock());
+        woken.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn over(&self) -> Option<Over> {

@@ -28,6 +28,7 @@
 pub mod link;
 pub mod peers;
 pub mod placement;
+pub mod proof;
 pub mod record;
 pub mod session;
 pub mod shards;
@@ -125,6 +126,14 @@ pub enum Command {
     },
     /// Read all records, and report them.
     List,
+    /// The shard is being claimed, for its last owner is gone: what that has sent along for this
+    /// epoch, in vain, is not to be used.
+    Claim {
+        /// Which.
+        shard: Shard,
+        /// The epoch that is asked for.
+        epoch: Epoch,
+    },
     /// The shard is served now, under this epoch.
     Open {
         /// Which.
@@ -176,11 +185,13 @@ pub enum Command {
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Over {
-    /// Its record is gone: others were right not to wait any longer.
+    /// Its record is gone: others were right not to wait any longer. Or the cluster was configured
+    /// anew, and a heartbeat noticed that first.
     Evicted,
     /// It gave everything away and left.
     Left,
-    /// The coordinator was put back to an older state, or is another one.
+    /// The coordinator was put back to an older state, or is another one; or the cluster was
+    /// configured anew.
     Rewound,
 }
 
@@ -234,6 +245,9 @@ pub struct Config {
     pub claims_max: usize,
     /// How many shards may be on the move at once.
     pub moves_max: usize,
+    /// The epoch above which this session claims: higher than any that was given before the
+    /// coordinator was put back to an older state.
+    pub floor: Epoch,
 }
 
 /// One node's view of who owns what, for the length of one session.
@@ -276,7 +290,7 @@ impl Ownership {
             }
             Event::Move { shard, to } => self.move_to(shard, to, &mut commands),
             Event::Drain => self.own.draining = true,
-            Event::Leave => self.own.leaving = true,
+            Event::Leave => self.own.leave_at(now),
             Event::Rewound => self.end(Over::Rewound, &mut commands),
             Event::Quiesced { shard, epoch } => self.quiesced(shard, epoch, &mut commands),
             Event::Accepted { shard, epoch } => self.accepted(shard, epoch, &mut commands),
@@ -334,7 +348,7 @@ impl Ownership {
         self.claim(now, commands);
         self.balance(now, commands);
         self.drain(commands);
-        self.leave(commands);
+        self.leave(now, commands);
     }
 
     fn answered(

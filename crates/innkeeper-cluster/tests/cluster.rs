@@ -306,3 +306,82 @@ async fn the_end_of_a_process_elsewhere_is_noticed_and_so_is_that_of_its_node() 
     a.die().await;
     assert_eq!(end.await.unwrap(), ExitReason::Unreachable);
 }
+
+/// C6
+#[tokio::test(start_paused = true)]
+async fn a_process_that_moves_takes_its_state_and_the_casts_that_waited_along() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.keeping_key();
+    let before = b.room(&key).await;
+    assert_eq!(before.call(Say::Add(5)).await.unwrap(), Said::Number(5));
+    // It is in the midst of something, and something waits for it.
+    before.cast(Say::Hold("gate".to_owned())).await.unwrap();
+    world.house.reached.notified().await;
+    let via = b.rooms.via(&key);
+    for number in 0..3 {
+        via.cast(Say::Note(number)).await.unwrap();
+    }
+    let mut waits = Box::pin(via.call(Say::Noted));
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    a.cluster.node().drain().await;
+    until(|| !a.has(&key)).await;
+    world.house.gate("gate").notify_one();
+    assert_eq!(waits.await.unwrap(), Said::Numbers(vec![0, 1, 2]));
+    assert_eq!(via.call(Say::Add(1)).await.unwrap(), Said::Number(6));
+    let after = b.room(&key).await;
+    assert!(after.epoch() > before.epoch() && after != before);
+    assert!(world.house.ended.lock().is_empty(), "no terminate runs");
+    assert_eq!(world.house.census.most_of_one_key(), 1);
+    assert_eq!(a.over().await, Over::Left);
+}
+
+/// C6: shards that were claimed together have the same epoch, and are not the same.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_moves_leaves_the_processes_of_the_others_alone() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let moves = a.keeping_key();
+    let stays = a.keys().find(|key| a.shard(key) != a.shard(&moves)).unwrap();
+    let (moved, stayed) = (a.room(&moves).await, a.room(&stays).await);
+    assert_eq!(moved.epoch(), stayed.epoch());
+    let _ = stayed.call(Say::Add(5)).await.unwrap();
+    a.cluster.node().give(a.shard(&moves), b.cluster.node().session().node).await;
+    until(|| b.has(&moves)).await;
+    assert_eq!(b.room(&stays).await, stayed);
+    assert_eq!(stayed.call(Say::Add(1)).await.unwrap(), Said::Number(6));
+    assert!(world.house.ended.lock().is_empty(), "it was ended");
+}
+
+/// C6
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_shard_stays_after_all_goes_on_with_its_state() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.keeping_key();
+    let before = a.room(&key).await;
+    assert_eq!(before.call(Say::Add(5)).await.unwrap(), Said::Number(5));
+    // Its state cannot get there.
+    world.wires.silence("node-0:1", "node-1:1");
+    let node = a.cluster.node();
+    node.give(a.shard(&key), b.cluster.node().session().node).await;
+    until(|| !a.has(&key)).await;
+    let sum = a.rooms.via(&key).call(Say::Add(1)).timeout(10 * SECOND).await;
+    assert_eq!(sum.unwrap(), Said::Number(6));
+    assert_eq!(a.room(&key).await.epoch(), before.epoch());
+    assert_eq!(world.house.census.most_of_one_key(), 1);
+}
+
+/// C6: they begin where they are now, though nobody asks for them.
+#[tokio::test(start_paused = true)]
+async fn processes_that_took_something_along_begin_by_themselves() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let key = a.keeping_key();
+    let _ = a.room(&key).await.call(Say::Add(5)).await.unwrap();
+    a.cluster.node().drain().await;
+    assert_eq!(a.over().await, Over::Left);
+    until(|| b.rooms.whereis(&key).is_some()).await;
+    assert_eq!(world.house.census.alive(), 1);
+}

@@ -33,7 +33,7 @@ const STATES: &str = "300000";
 const STATES_OF_MISTAKE: &str = "1500000";
 
 /// The spaces, and what has to be reached in each even in the everyday run.
-const SPACES: [(&str, &[&str]); 10] = [
+const SPACES: [(&str, &[&str]); 12] = [
     ("core", &["Served", "Frozen", "HeldReleased"]),
     ("sessions", &["Served", "Frozen", "HeldReleased"]),
     ("restart", &["Served", "Evicted", "Frozen"]),
@@ -41,6 +41,8 @@ const SPACES: [(&str, &[&str]); 10] = [
     ("move", &["Served", "ServedAgain", "Transferred", "ClaimedAgain"]),
     ("leave", &["Served", "Left", "ServedAgain"]),
     ("frames", &["FrameTaken", "FrameRefused"]),
+    ("farewell", &["FrameTaken", "FrameRefused", "Left"]),
+    ("burial", &["FrameTaken", "FrameRefused", "Buried"]),
     ("stale", &["Served", "Frozen"]),
     ("three", &["Served"]),
     ("all", &["Served"]),

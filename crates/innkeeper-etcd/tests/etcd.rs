@@ -172,7 +172,7 @@ async fn a_node_freezes_while_etcd_is_stopped_and_goes_on_with_the_same_epochs()
         address: "127.0.0.1:1".to_owned(),
         weight: 1,
         shards: 16,
-        session: Duration::from_secs(3),
+        session: Duration::from_secs(5),
     };
     let etcd = Arc::new(connect(&servers).await);
     let (node, mut orders, running) = Node::join(etcd, Arc::new(Machine), &settings).await.unwrap();

@@ -172,6 +172,7 @@ fn callback(this: &Type, callback: &Callback) -> TokenStream {
         "down" => (quote!(event: ::innkeeper::Down,), quote!(())),
         "link_exit" => (quote!(event: ::innkeeper::LinkExit,), quote!(())),
         "lagged" => (quote!(event: ::innkeeper::Lagged,), quote!(())),
+        "on_handoff" => (quote!(), quote!(::core::option::Option<::std::vec::Vec<u8>>)),
         _ => (quote!(), quote!(bool)),
     };
     quote! {

@@ -14,7 +14,8 @@ use proc_macro::TokenStream;
 ///   state; both parameters may be left out.
 /// - `#[call] fn` answers with what it returns; `#[cast] fn` answers nothing. Both may be `async`,
 ///   take `&mut self` or `&self`, owned arguments, and at the end `ctx: &mut Context<Self>`.
-/// - `terminate`, `down`, `link_exit`, `lagged` and `idle` are as in `innkeeper::Process`.
+/// - `terminate`, `down`, `link_exit`, `lagged`, `idle` and `on_handoff` are as in
+///   `innkeeper::Process`.
 /// - All else stays as it is.
 ///
 /// For `impl Room` it makes `RoomMessage`, `RoomReply` and the trait `RoomApi`, whose methods talk

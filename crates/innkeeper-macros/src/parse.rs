@@ -99,7 +99,7 @@ pub(crate) fn process(mut block: ItemImpl, options: Options) -> Result<Process> 
                 handlers.push(handler(method, is_call)?);
             }
             (None, "init") => init = Some((parse_init(method)?, method.vis.clone())),
-            (None, "terminate" | "down" | "link_exit" | "lagged" | "idle") => {
+            (None, "terminate" | "down" | "link_exit" | "lagged" | "idle" | "on_handoff") => {
                 callbacks.push(callback(method)?);
             }
             (None, _) => {}
@@ -217,13 +217,18 @@ fn callback(method: &ImplItemFn) -> Result<Callback> {
         let FnArg::Typed(input) = input else { continue };
         if is_context(&input.ty) {
             callback.takes_ctx = true;
-        } else if callback.takes_event || callback.takes_ctx || callback.name == "idle" {
+        } else if callback.takes_event || callback.takes_ctx || is_bare(&callback) {
             return Err(Error::new(input.span(), "see `innkeeper::Process` for its parameters"));
         } else {
             callback.takes_event = true;
         }
     }
     Ok(callback)
+}
+
+/// Whether there is nothing to tell it but the context.
+fn is_bare(callback: &Callback) -> bool {
+    callback.name == "idle" || callback.name == "on_handoff"
 }
 
 /// Whether this is `&mut Context<..>`, by whatever path.

@@ -25,8 +25,13 @@ pub(crate) struct Bucket {
 
 #[process(remote)]
 impl Bucket {
-    async fn init(_key: &RoomKey) -> Result<Self, StartError> {
-        Ok(Bucket { values: HashMap::new(), bytes: 0, subscribers: Vec::new() })
+    async fn init(_key: &RoomKey, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let values: HashMap<String, String> = match ctx.handed() {
+            Some(packed) => serde_json::from_slice(&packed).map_err(StartError::failed)?,
+            None => HashMap::new(),
+        };
+        let bytes = values.iter().map(|(key, value)| key.len() + value.len()).sum();
+        Ok(Bucket { values, bytes, subscribers: Vec::new() })
     }
 
     #[call]
@@ -77,6 +82,12 @@ impl Bucket {
     pub(crate) fn count_subscriptions(&mut self) -> usize {
         self.forget_closed();
         self.subscribers.len()
+    }
+
+    /// The bucket goes on at another node; its subscribers are told to come again.
+    async fn on_handoff(&mut self) -> Option<Vec<u8>> {
+        // Text can always be written as JSON.
+        serde_json::to_vec(&self.values).ok()
     }
 
     async fn idle(&mut self) -> bool {

@@ -8,10 +8,10 @@ use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::Coordinator;
 use innkeeper_cluster::net::Net;
 use innkeeper_cluster::ownership::Over;
-use innkeeper_cluster::{Cluster, JoinError, Settings};
+use innkeeper_cluster::{Cluster, Home, JoinError, Settings};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits;
 
@@ -26,6 +26,8 @@ pub struct Joining {
     pub net: Arc<dyn Net>,
     /// Which cluster, and as what.
     pub settings: Settings,
+    /// The data directory, which proves that the program before is dead if it was killed.
+    pub home: Option<Arc<Home>>,
 }
 
 impl fmt::Debug for Joining {
@@ -39,24 +41,29 @@ pub(crate) struct Membership {
     pub(crate) cluster: Cluster,
     /// Whether the session could not be proven for so long that members are let go.
     pub(crate) frozen: watch::Receiver<bool>,
-    session: AbortOnDropHandle<Over>,
+    /// One task, for as long as the session lasts.
+    session: JoinSet<Over>,
 }
 
 impl Membership {
     /// Joins for the first time.
     pub(crate) async fn first(joining: &Joining) -> Result<Membership, JoinError> {
-        let Joining { coordinator, clock, net, settings } = joining.clone();
-        let (cluster, session) = Cluster::join(coordinator, clock, net, &settings).await?;
+        let Joining { coordinator, clock, net, settings, home } = joining.clone();
+        let joined = match &home {
+            None => Cluster::join(coordinator, clock, net, &settings).await,
+            Some(home) => Cluster::join_from(coordinator, clock, net, &settings, home).await,
+        };
+        let (cluster, session) = joined?;
         let (tell, frozen) = watch::channel(false);
         let watched = cluster.clone();
-        #[allow(clippy::disallowed_methods)] // Awaited by `over`, and aborted if nobody does.
-        let session = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             tokio::select! {
                 over = session => over,
                 () = watch_frozen(&watched, &tell) => unreachable!("it watches for ever"),
             }
         });
-        Ok(Membership { cluster, frozen, session: AbortOnDropHandle::new(session) })
+        Ok(Membership { cluster, frozen, session: task })
     }
 
     /// Joins once more after a session that has ended; tries until that works.
@@ -75,7 +82,7 @@ impl Membership {
     /// Waits until the session is over.
     pub(crate) async fn over(&mut self) -> Over {
         // If its task is gone, the runtime ends.
-        (&mut self.session).await.unwrap_or(Over::Evicted)
+        self.session.join_next().await.and_then(Result::ok).unwrap_or(Over::Evicted)
     }
 
     /// Gives all shards away, if there is anybody to take them, and leaves.

@@ -116,19 +116,31 @@ struct Welcome<'a> {
     history: &'a VecDeque<Box<RawValue>>,
 }
 
+/// What a room takes along to another node: the members follow by themselves.
+#[derive(Default, Serialize, Deserialize)]
+struct Luggage {
+    seq: u64,
+    history: VecDeque<Box<RawValue>>,
+}
+
 #[process(remote, exposes = Gauge)]
 impl Room {
     async fn init(args: &RoomArgs, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let gauge = Arc::new(Gauge::default());
         ctx.expose(gauge.clone());
+        let Luggage { seq, history } = match ctx.handed() {
+            Some(packed) => serde_json::from_slice(&packed).map_err(StartError::failed)?,
+            None => Luggage::default(),
+        };
+        gauge.messages.store(seq, Ordering::Relaxed);
         Ok(Room {
             topic: format!("room:{}", args.key).into(),
             key: args.key.clone(),
             node: args.node.clone(),
             incarnation: ctx.incarnation().to_string(),
             max_members: args.max_members,
-            seq: 0,
-            history: VecDeque::new(),
+            seq,
+            history,
             members: Members::default(),
             users: Users::default(),
             diff: Diff::default(),
@@ -220,6 +232,13 @@ impl Room {
 
     async fn idle(&mut self) -> bool {
         self.members.all.is_empty()
+    }
+
+    /// The room goes on at another node; its members are told to join again.
+    async fn on_handoff(&mut self) -> Option<Vec<u8>> {
+        let history = std::mem::take(&mut self.history);
+        // Numbers and JSON can always be written as JSON.
+        serde_json::to_vec(&Luggage { seq: self.seq, history }).ok()
     }
 
     async fn terminate(&mut self, why: &ExitReason) {

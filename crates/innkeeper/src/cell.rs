@@ -385,22 +385,27 @@ impl<O: Owner> Cell<O> {
     }
 
     fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {
-        let mut casts = 0;
+        let mut casts = VecDeque::new();
         for Envelope { message, answer } in returned {
-            casts += usize::from(answer.is_none());
-            // What nobody waits for is dropped here. A panic in that is not to cost the others
-            // their answers.
-            drop(contained(|| match answer {
-                Some(answer) => {
+            match answer {
+                // A panic in what nobody waits for is not to cost the others their answers.
+                Some(answer) => drop(contained(|| {
                     let why = why.clone();
                     answer.fail(CallError::NotDelivered { message, why });
-                }
-                None => drop(message),
-            }));
+                })),
+                None => casts.push_back(message),
+            }
         }
-        if casts > 0 {
-            let what = What::CastsLost { waiting: casts, begun: false };
-            self.owner.observe(self.incarnation(), what);
+        if casts.is_empty() {
+            return;
+        }
+        let lost = self.owner.pack_casts(casts);
+        let waiting = lost.len();
+        for message in lost {
+            drop(contained(|| drop(message)));
+        }
+        if waiting > 0 {
+            self.owner.observe(self.incarnation(), What::CastsLost { waiting, begun: false });
         }
     }
 

@@ -110,10 +110,13 @@ impl<P: Process> Context<P> {
         self.port.epoch()
     }
 
-    /// What this key's process had on the node that it comes from, for `init` to take, once.
-    /// `None` where it starts without a past: always on one node, and after the loss of a node.
-    pub fn take_handed(&mut self) -> Option<Vec<u8>> {
-        self.port.take_handed()
+    /// What this key's process had on the node that it comes from, for `init`: what its
+    /// [`on_handoff`](Process::on_handoff) answered there. `None` where it starts without a past:
+    /// always on one node, after the loss of a node, and after a crash.
+    ///
+    /// If that `init` fails, the next one is given the same.
+    pub fn handed(&self) -> Option<Vec<u8>> {
+        self.port.handed()
     }
 
     /// Does something that others outside of this process can see, such as writing to a socket:

@@ -4,6 +4,8 @@ mod builder;
 mod end_all;
 mod everywhere;
 mod get;
+mod guest;
+mod owner;
 mod page;
 mod placed;
 mod scope;

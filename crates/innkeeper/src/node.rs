@@ -70,8 +70,8 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// What it had on another node, for its first `init`, once.
-    fn take_handed(&self) -> Option<Vec<u8>> {
+    /// What it had on another node, for its first `init`.
+    fn handed(&self) -> Option<Vec<u8>> {
         None
     }
 

@@ -1,10 +1,11 @@
 //! What a cell needs to know of whoever had it made: how to start, what follows an exit, whom to
 //! tell.
 
+use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, MessageOf};
 use crate::child_spec::ChildSpec;
 use crate::clock::Moment;
 use crate::exit::ExitReason;
@@ -48,9 +49,28 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
         None
     }
 
-    /// What it had on another node, once.
-    fn take_handed(&self) -> Option<Vec<u8>> {
+    /// Whether the process is ending because its key goes to another node.
+    fn is_packing(&self) -> bool {
+        false
+    }
+
+    /// Takes what the process has to take along.
+    fn pack_state(&self, _: Vec<u8>) {}
+
+    /// Takes casts along that no process here will handle; answers those that are lost. What comes
+    /// later was sent before.
+    fn pack_casts(&self, casts: VecDeque<MessageOf<Self>>) -> VecDeque<MessageOf<Self>> {
+        casts
+    }
+
+    /// What it had on another node.
+    fn handed(&self) -> Option<Vec<u8>> {
         None
+    }
+
+    /// It is ready, with what was handed to it: the casts that came along, in order.
+    fn settled(&self) -> Vec<MessageOf<Self>> {
+        Vec::new()
     }
 
     /// A message was refused because the mailbox is full.

@@ -27,7 +27,7 @@ use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
 pub use distant::{Distant, Pending, distant};
-pub use hosted::Hosted;
+pub use hosted::{Hosted, Packed};
 pub use look::Ending;
 pub(crate) use outlet::Placed;
 
@@ -51,6 +51,9 @@ pub enum Standing {
 /// Owed by whoever implements it: of two tenures for a key, wherever they are held, the one with
 /// the lower epoch never answers [`Standing::Yes`] after the other has.
 pub trait Tenure: Any + Send + Sync {
+    /// Which keys it is for, by a number: all tenures for a key have the same.
+    fn shard(&self) -> u64;
+
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
 
@@ -107,8 +110,12 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;
 
-    /// What the process of a key had on the node that it comes from under this tenure, once.
-    fn take_handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+    /// What the process of a key had where it comes from, for an `init` under this tenure.
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;
+
+    /// A process of the key is ready under this tenure: what was handed to it is its own now, and
+    /// nobody else's. Answers the casts that came along, in order.
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message>;
 
     /// Asks for a process that is elsewhere; started there if `starts`.
     fn get(

@@ -146,6 +146,24 @@ pub trait Process: Sized + Send + 'static {
         async { true }
     }
 
+    /// Asked, instead of [`terminate`](Self::terminate), when the key is about to go to another
+    /// node of a cluster: what the process takes along. It ends then, and the `init` there is given
+    /// it by [`Context::handed`]. `None`, the default, takes nothing along: `terminate` runs, and
+    /// the process begins anew there when it is asked for.
+    ///
+    /// If the key stays after all, the `init` of its next process here is given the same. It is not
+    /// asked of a process that ends for another reason meanwhile.
+    ///
+    /// # Cancel safety
+    /// As `terminate`.
+    fn on_handoff(
+        &mut self,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send {
+        let _ = ctx;
+        async { None }
+    }
+
     /// Runs last (OTP's `terminate/2`): after an orderly stop, and after a panic in a handler, when
     /// the state is as the panic left it. Not after a kill.
     ///

@@ -240,7 +240,7 @@ async fn start<O: Owner>(
     };
     let failure = match started {
         Ok(Ok(state)) => {
-            let took = cell.tell(Event::Ready).since(began);
+            let took = cell.ready().since(began);
             cell.owner.observe(incarnation, What::Ready { again, took });
             return Ok(state);
         }
@@ -309,7 +309,15 @@ async fn terminate<O: Owner>(
         Shutdown::Infinity => Limit::Terminate(None),
     };
     let done = {
-        let code = async { state.terminate(&reason, ctx).await };
+        let code = async {
+            if cell.owner.is_packing()
+                && reason == ExitReason::Shutdown
+                && let Some(packed) = state.on_handoff(ctx).await
+            {
+                return cell.owner.pack_state(packed);
+            }
+            state.terminate(&reason, ctx).await;
+        };
         guarded(cell, limit, pin!(Some(code))).await
     };
     match done {

@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Member, stopAll, until } from "./member.mjs";
 
 const nodes = JSON.parse(process.env.INNKEEPER_NODES);
-const session_ms = 3_000;
+const session_ms = 5_000;
 
 afterEach(stopAll);
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Later, Tenure};
+use innkeeper::placement::{Later, Packed, Tenure};
 use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
+use super::luggage::Bag;
 use super::placing::Placing;
 use super::seen::Seen;
 use super::tenure::Owning;
@@ -26,14 +27,20 @@ pub(crate) trait Hosting: Send + Sync {
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
+    /// The version of its processes.
+    fn version(&self) -> u32;
+
     /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
     fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
 
-    /// Ends every process under a right in order, and waits for that.
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()>;
+    /// Ends every process under a right in order, and answers what they take along.
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
+
+    /// Has the process of a key begin that took something along.
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
 }
 
 /// What came of it.
@@ -83,10 +90,14 @@ impl Service for Inner {
         self.run(scope.listen(message, subscriber));
     }
 
-    fn prepare(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
+    fn prepare(&self, _: From, part: Part, answer: Answer) {
+        match self.arrive(&part) {
+            true => answer.done(None, Bytes::new()),
+            false => answer.declined(Bytes::new()),
+        }
     }
 
+    /// All that a shard takes along has come before it was given away.
     fn commit(&self, _: From, _: Part, answer: Answer) {
         answer.declined(Bytes::new());
     }
@@ -119,6 +130,10 @@ where
         })
     }
 
+    fn version(&self) -> u32 {
+        P::VERSION
+    }
+
     fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
             let asked = asked::read::<Asked<'_>>(&message.body);
@@ -134,10 +149,33 @@ where
         Box::pin(async move { self.here().end_lost().await })
     }
 
-    fn end_under(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, ()> {
+    fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>> {
         Box::pin(async move {
             let tenure: Arc<dyn Tenure> = right;
-            self.here().end_under(&tenure).await;
+            let packed = self.here().pack(&tenure).await;
+            let bags = packed.into_iter().filter_map(|Packed { key, state, casts }| {
+                let casts = casts.iter().filter_map(|cast| Some(asked::write(cast)?.to_vec()));
+                Some(Bag {
+                    scope: self.scope.to_vec(),
+                    key: asked::write(&key)?.to_vec(),
+                    version: P::VERSION,
+                    state,
+                    casts: casts.collect(),
+                })
+            });
+            bags.collect()
+        })
+    }
+
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
+        Box::pin(async move {
+            let Some(key) = asked::read::<K>(&key) else { return };
+            if !right.begins().await {
+                return;
+            }
+            let tenure: Arc<dyn Tenure> = right;
+            // If it fails, whoever asks for it next is told.
+            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
         })
     }
 }

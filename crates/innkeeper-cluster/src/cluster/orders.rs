@@ -1,52 +1,84 @@
-//! Carries out what this node is told about its shards: ends what it may not run any more.
+//! Carries out what this node is told about its shards: packs what goes, and unpacks what comes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::Inner;
-use crate::frame::Under;
+use bytes::Bytes;
+
+use super::luggage::{Arriving, Bag, Luggage, parts};
+use super::{Desk, Inner, asked};
+use crate::frame::{Part, Request, Under};
+use crate::limits;
+use crate::links::Origin;
 use crate::node::Orders;
-use crate::ownership::record::{Epoch, Shard};
-use crate::ownership::{Command, Event};
+use crate::ownership::record::{Session, Shard};
+use crate::ownership::{Command, Event, Gate};
 
 impl Inner {
-    /// Obeys until the session is over.
+    /// Obeys until the session is over. Orders for one shard are carried out one after the other.
     pub(super) async fn obey(self: &Arc<Self>, mut orders: Orders) {
         while let Some(order) = orders.next().await {
+            let inner = self.clone();
             match order {
                 Command::Shut { shard, epoch } => {
-                    let inner = self.clone();
-                    self.run(async move { inner.quiet(shard, epoch).await });
+                    // At once: the shard may be opened again before its turn comes.
+                    self.close(shard);
+                    self.run(async move { inner.pack(Under { shard, epoch }).await });
                 }
-                Command::Offer { shard, epoch, .. } => {
-                    self.node.report(Event::Accepted { shard, epoch }).await;
+                Command::Offer { shard, epoch, to } => {
+                    self.run(async move { inner.offer(Under { shard, epoch }, to).await });
                 }
-                Command::Lost { .. } => {
-                    for scope in self.scopes() {
-                        self.run(async move { scope.end_lost().await });
+                Command::Open { shard, epoch } | Command::Reopen { shard, epoch } => {
+                    self.run(async move { inner.unpack(Under { shard, epoch }).await });
+                }
+                Command::Claim { shard, epoch } => {
+                    // It is older than what was lost with that owner.
+                    if let Some(desk) = self.desk(shard) {
+                        desk.arriving.lock().take_if(|arriving| arriving.epoch <= epoch);
                     }
                 }
+                Command::Commit { shard, .. } => {
+                    self.run(async move { inner.forget(shard).await });
+                }
+                Command::Lost { shard } => {
+                    self.run(async move {
+                        inner.forget(shard).await;
+                        for scope in inner.scopes() {
+                            scope.end_lost().await;
+                        }
+                    });
+                }
                 // Whoever runs the session ends what ran under it.
-                Command::End(_)
-                | Command::Open { .. }
-                | Command::Reopen { .. }
-                | Command::Commit { .. }
-                | Command::Send { .. }
-                | Command::List => {}
+                Command::End(_) | Command::Send { .. } | Command::List => {}
             }
+        }
+    }
+
+    fn desk(&self, shard: Shard) -> Option<&Desk> {
+        self.desks.get(usize::from(shard))
+    }
+
+    fn close(&self, shard: Shard) {
+        if let Some(desk) = self.desk(shard) {
+            desk.open.store(0, Ordering::Release);
         }
     }
 
     /// Ends the processes of a shard, waits until nothing of them is left or leaving, and reports
     /// that.
-    async fn quiet(self: Arc<Self>, shard: Shard, epoch: Epoch) {
-        let under = Under { shard, epoch };
-        let right = self.rights.get(usize::from(shard)).and_then(|right| right.lock().clone());
-        if let Some(right) = right.filter(|right| right.under == under) {
-            let tenure = right.clone();
-            for scope in self.scopes() {
-                scope.end_under(tenure.clone()).await;
-            }
+    async fn pack(&self, under: Under) {
+        let Some(desk) = self.desk(under.shard) else { return };
+        let _turn = desk.turn.lock().await;
+        self.close(under.shard);
+        let right = desk.right(&self.node, under);
+        let mut bags = Vec::new();
+        for scope in self.scopes() {
+            bags.append(&mut scope.pack(right.clone()).await);
         }
+        // What no process that was ready has had goes on as it is.
+        let mut packed = desk.take_handed(under.epoch);
+        packed.add(bags);
+        *desk.packed.lock() = Some(packed);
         loop {
             let left = self.left.notified();
             if !self.leaving.lock().contains_key(&under) {
@@ -54,6 +86,116 @@ impl Inner {
             }
             left.await;
         }
+        let Under { shard, epoch } = under;
         self.node.report(Event::Quiesced { shard, epoch }).await;
+    }
+
+    /// Sends what was packed to the next owner; `under` is what that would serve under.
+    async fn offer(&self, under: Under, to: Session) {
+        let Some(desk) = self.desk(under.shard) else { return };
+        let _turn = desk.turn.lock().await;
+        let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
+        let is_taken = match parts {
+            Some(parts) => self.send_parts(parts, to).await.is_some(),
+            None => false,
+        };
+        let Under { shard, epoch } = under;
+        self.node
+            .report(match is_taken {
+                true => Event::Accepted { shard, epoch },
+                false => Event::Declined { shard, epoch },
+            })
+            .await;
+    }
+
+    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Option<()> {
+        for part in parts {
+            let shard = part.under.shard;
+            let origin = Origin { sender: u64::from(shard), under: None };
+            let request = Request::Prepare(part);
+            let sent = self.links().request(to, origin, request, limits::PART_WAIT).await;
+            if let Err(why) = &sent {
+                tracing::warn!(shard, %why, "a shard stays: its state was not taken");
+            }
+            sent.ok()?;
+        }
+        Some(())
+    }
+
+    /// A part of what comes with a shard. Whether it was taken: not where its scopes do not run, or
+    /// in another version.
+    pub(super) fn arrive(&self, part: &Part) -> bool {
+        let Under { shard, epoch } = part.under;
+        let known = self.node.owner(shard).map_or(0, |owned| owned.epoch);
+        if self.node.gate(shard) != Gate::Shut || epoch <= known {
+            return false;
+        }
+        let Some(desk) = self.desk(shard) else { return false };
+        let Some(bags) = asked::read::<Vec<Bag>>(&part.body) else { return false };
+        let fits = |bag: &Bag| {
+            let scope = self.scope(&Bytes::copy_from_slice(&bag.scope));
+            scope.is_some_and(|scope| scope.version() == bag.version)
+        };
+        if !bags.iter().all(fits) {
+            return false;
+        }
+        let mut arriving = desk.arriving.lock();
+        if arriving.as_ref().is_none_or(|arriving| arriving.epoch != epoch || part.number == 0) {
+            *arriving = Some(Arriving::new(epoch));
+        }
+        if let Some(arriving) = arriving.as_mut() {
+            arriving.take(part, bags);
+        }
+        true
+    }
+
+    /// Lets the processes of a shard begin, each with what it has here from before.
+    async fn unpack(self: &Arc<Self>, under: Under) {
+        let Some(desk) = self.desk(under.shard) else { return };
+        let _turn = desk.turn.lock().await;
+        let own = desk.packed.lock().take();
+        let arrived = desk.arriving.lock().take_if(|arriving| arriving.epoch <= under.epoch);
+        // What was packed here holds as long as nobody else has acted for the shard since.
+        let own = own.filter(|own| under.epoch - own.epoch <= 1).map(Luggage::into_bags);
+        let arrived = arrived.filter(|arrived| arrived.epoch == under.epoch);
+        let bags = own.or_else(|| arrived?.whole()).unwrap_or_default();
+        let handed = Luggage::new(under.epoch, bags);
+        let keys = handed.keys();
+        *desk.handed.lock() = handed;
+        desk.open.store(under.epoch, Ordering::Release);
+        self.node.wake();
+        let (inner, right) = (self.clone(), desk.right(&self.node, under));
+        self.run(async move {
+            // One after the other: who is asked for meanwhile does not wait for them.
+            for (scope, key) in keys {
+                if let Some(scope) = inner.scope(&scope.into()) {
+                    scope.revive(right.clone(), key).await;
+                }
+            }
+        });
+    }
+
+    /// What was packed is with the next owner, or of no use.
+    async fn forget(&self, shard: Shard) {
+        let Some(desk) = self.desk(shard) else { return };
+        let _turn = desk.turn.lock().await;
+        *desk.packed.lock() = None;
+    }
+
+    /// What the process of a key had before, for its `init` under this ownership.
+    pub(super) fn handed(&self, under: Under, scope: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+        let handed = self.desk(under.shard)?.handed.lock();
+        let is_it = handed.epoch == under.epoch && !handed.is_empty();
+        is_it.then(|| handed.bag(scope, key)?.state.clone())?
+    }
+
+    /// A process is ready, with what was handed to it. Answers the casts that came along.
+    pub(super) fn settled(&self, under: Under, scope: &[u8], key: &[u8]) -> Vec<Vec<u8>> {
+        let Some(desk) = self.desk(under.shard) else { return Vec::new() };
+        let mut handed = desk.handed.lock();
+        if handed.epoch != under.epoch || handed.is_empty() {
+            return Vec::new();
+        }
+        handed.take(scope, key).map(|bag| bag.casts).unwrap_or_default()
     }
 }

@@ -17,7 +17,7 @@ use super::hosting::Hosting;
 use super::view::{View, no_answer};
 use super::way::{self, To, Way};
 use super::{Cluster, Inner, Kind};
-use crate::frame::Request;
+use crate::frame::{Request, Under};
 use crate::links::Response;
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Session, Shard};
@@ -26,7 +26,7 @@ use crate::remote::Remote;
 /// Where the processes of one scope run.
 pub(crate) struct Placing<K: Key, P: Remote> {
     pub(crate) inner: Arc<Inner>,
-    scope: Bytes,
+    pub(crate) scope: Bytes,
     here: OnceLock<Hosted<K, P>>,
 }
 
@@ -149,8 +149,17 @@ where
         Some(right)
     }
 
-    fn take_handed(&self, _: &K, _: &dyn Tenure) -> Option<Vec<u8>> {
-        None
+    fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        let (key, shard) = self.locate(key)?;
+        let under = Under { shard, epoch: tenure.epoch() };
+        self.inner.handed(under, &self.scope, &key)
+    }
+
+    fn settled(&self, key: &K, tenure: &dyn Tenure) -> Vec<P::Message> {
+        let Some((key, shard)) = self.locate(key) else { return Vec::new() };
+        let under = Under { shard, epoch: tenure.epoch() };
+        let casts = self.inner.settled(under, &self.scope, &key);
+        casts.iter().filter_map(|cast| asked::read(cast)).collect()
     }
 
     fn get(

@@ -1,6 +1,9 @@
 //! The right of this node to act for one shard, as the processes that run there ask for it.
 
-use std::task::Waker;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 
 use innkeeper::placement::{Standing, Tenure};
 
@@ -12,22 +15,48 @@ use crate::ownership::{Gate, Release};
 pub(crate) struct Owning {
     node: Node,
     pub(crate) under: Under,
+    /// Under which epoch something of the shard may be begun here.
+    open: Arc<AtomicU64>,
 }
 
 impl Owning {
-    pub(crate) fn new(node: Node, under: Under) -> Self {
-        Owning { node, under }
+    pub(crate) fn new(node: Node, under: Under, open: Arc<AtomicU64>) -> Self {
+        Owning { node, under, open }
+    }
+
+    /// Waits until something may be begun under it; `false` if nothing ever may.
+    pub(crate) async fn begins(&self) -> bool {
+        poll_fn(|cx| {
+            // Before it is asked: it may change in between.
+            self.wake_on_change(cx.waker());
+            match self.begin() {
+                Standing::Yes => Poll::Ready(true),
+                Standing::NotNow => Poll::Pending,
+                Standing::Never => Poll::Ready(false),
+            }
+        })
+        .await
     }
 }
 
 impl Tenure for Owning {
+    fn shard(&self) -> u64 {
+        u64::from(self.under.shard)
+    }
+
     fn epoch(&self) -> u64 {
         self.under.epoch
     }
 
     fn begin(&self) -> Standing {
         match self.node.gate(self.under.shard) {
-            Gate::Open(epoch) if epoch == self.under.epoch => Standing::Yes,
+            Gate::Open(epoch) if epoch == self.under.epoch => {
+                // Else something is being packed, or is still to be unpacked.
+                match self.open.load(Ordering::Acquire) == epoch {
+                    true => Standing::Yes,
+                    false => Standing::NotNow,
+                }
+            }
             // Frozen, on its way to another node, or lost: the last for good.
             Gate::Open(_) | Gate::Frozen(_) | Gate::Shut => match self.release() {
                 Standing::Never => Standing::Never,

@@ -45,6 +45,8 @@ pub(crate) enum Act {
     Leave(usize),
     /// The program dies.
     Crash(usize),
+    /// Somebody who knows that a program died ends its session.
+    Bury(usize),
     /// It is started again and sends for a session.
     Start(usize),
     /// The coordinator makes the session.
@@ -92,6 +94,7 @@ pub(super) fn possible(world: &World, bounds: &Bounds) -> Vec<Act> {
     if world.frame.is_some() {
         acts.push(Act::Arrive);
     }
+    acts.extend((0..world.dead.len()).filter(|at| world.may_bury(*at)).map(Act::Bury));
     acts
 }
 
@@ -116,7 +119,7 @@ fn of_node(world: &World, bounds: &Bounds, slot: usize, node: &Node, acts: &mut 
     if node.held.is_some() {
         acts.push(Act::Free(slot));
     }
-    if bounds.leaves && !node.machine.own.leaving {
+    if bounds.leaves && node.machine.own.leaving.is_none() {
         acts.push(Act::Leave(slot));
     }
     match node.machine.shards[0].phase {
@@ -172,10 +175,8 @@ pub(super) fn perform(world: &mut World, act: Act) -> Option<&'static str> {
         Act::Begin(slot) => return begin(world, slot),
         Act::Finish(slot) => return finish(world, slot),
         Act::Free(slot) => return free(world, slot),
-        Act::Crash(slot) => {
-            world.slots[slot] = Slot::Down;
-            world.settle();
-        }
+        Act::Crash(slot) => world.crash(slot),
+        Act::Bury(at) => world.bury(at),
         Act::Start(slot) => {
             world.restarts -= 1;
             world.join(slot);
@@ -328,9 +329,10 @@ fn echo(world: &mut World, slot: usize) {
 
 fn arrive(world: &mut World) -> Option<&'static str> {
     let (now, frame) = (world.now(), world.frame.take()?);
+    let effects = world.timing.effects;
     let node = world.node(frame.to)?;
     let link = node.link.as_ref().filter(|(from, _)| *from == frame.from);
-    if link.is_some_and(|(_, link)| link.accepts(now)) {
+    if link.is_some_and(|(_, link)| link.accepts_effect(now, effects)) {
         world.goals |= Goal::FrameTaken.bit();
         return world.effect(frame.epoch);
     }

@@ -7,7 +7,7 @@ use crate::ownership::peers::{Peer, Peers};
 use crate::ownership::record::{Compare, Key, NodeId, Owned, Record, Session, Txn, Value, Write};
 use crate::ownership::session::Own;
 use crate::ownership::shards::{Held, Phase};
-use crate::ownership::timing::Now;
+use crate::ownership::timing::{Now, Timing};
 use crate::ownership::{Ownership, Purpose};
 
 /// Ages above this make no difference. The oldest that does is that of the last proof of a session,
@@ -30,6 +30,7 @@ struct Tokens {
     time: u64,
     /// Whether lists may be old when they are heard.
     stale: bool,
+    timing: Timing,
     all: Vec<(Kind, u64)>,
 }
 
@@ -38,7 +39,7 @@ struct Tokens {
 /// Two states that differ have the same with a chance of one in 2^128 for each pair.
 pub(super) fn digest(world: &World) -> u128 {
     let all = Vec::with_capacity(128);
-    let mut tokens = Tokens { time: world.time, stale: world.stale, all };
+    let mut tokens = Tokens { time: world.time, stale: world.stale, timing: world.timing, all };
     tokens.world(world);
     let mut ranked = tokens.all.clone();
     ranked.retain(|(kind, value)| *kind != Kind::Plain && *value != 0);
@@ -85,8 +86,11 @@ impl Tokens {
     fn world(&mut self, world: &World) {
         let World {
             time: _,
+            timing: _,
             store,
             slots,
+            dead,
+            buries: _,
             flights,
             frames: _,
             frame,
@@ -127,6 +131,11 @@ impl Tokens {
                     self.node(at, node);
                 }
             }
+        }
+        self.plain(dead.len() as u64);
+        for death in dead {
+            self.session(death.session());
+            self.plain(death.wait(self.timing.effects, Now { raw: self.time, slept: 0 }));
         }
         self.plain(flights.len() as u64);
         for flight in flights {
@@ -191,7 +200,9 @@ impl Tokens {
         // Only whether another one is due.
         self.plain((self.time - last_sent.raw).min(1));
         self.all.push((Kind::Beat(session.node.0), *beats));
-        self.plain(u64::from(*draining) | u64::from(*announced) << 1 | u64::from(*leaving) << 2);
+        self.plain(u64::from(*draining) | u64::from(*announced) << 1);
+        // Only whether what was sent is still taken.
+        self.plain(leaving.map_or(0, |since| 1 + (self.time - since.raw).min(self.timing.effects)));
         let Peers { known, whole, changed: _, targets: _ } = peers;
         if self.stale {
             self.all.push((Kind::Revision(None), *whole));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::acts::{self, Act};
 use super::{Bounds, Goal};
 use crate::ownership::link::Link;
+use crate::ownership::proof::Death;
 use crate::ownership::record::{
     Compare, Epoch, Key, Member, NodeId, Owned, Record, Revision, Session, Txn, Value, Write,
 };
@@ -19,8 +20,12 @@ pub(super) const SESSION: u64 = 2;
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) time: u64,
+    pub(super) timing: Timing,
     pub(super) store: Store,
     pub(super) slots: Vec<Slot>,
+    /// The programs that are known to have died, where that matters.
+    pub(super) dead: Vec<Death>,
+    pub(super) buries: bool,
     pub(super) flights: Vec<Flight>,
     /// Whether handlers call processes on other nodes.
     pub(super) frames: bool,
@@ -104,8 +109,20 @@ impl World {
         let mut world = World {
             // So that a record's revision is never the first.
             time: 10,
+            timing: Timing {
+                session: SESSION,
+                guard: 0,
+                heartbeat: 1,
+                slept_max: 0,
+                patience: 0,
+                quiet: u64::MAX,
+                // It matters only where there is something to take.
+                effects: u64::from(bounds.frames),
+            },
             store: Store { revision: 1, ..Store::default() },
             slots: Vec::new(),
+            dead: Vec::new(),
+            buries: bounds.burials,
             flights: Vec::new(),
             frames: bounds.frames,
             frame: None,
@@ -134,11 +151,12 @@ impl World {
             world.goals = 0;
         }
         if bounds.frames {
-            // The first has called a process on the second, which knows for how long to take it,
-            // and has had a heartbeat since.
+            // The first has called a process on the second, which knows for how long to take it.
             let call = [Act::Ask(1), Act::Echo(1), Act::Told(1), Act::Begin(0), Act::Finish(0)];
+            // Where it will take the whole session, the second has had a heartbeat since.
             let beat = [Act::Advance, Act::Tick(1), Act::CarryOut(0), Act::Answer(0)];
-            for act in call.into_iter().chain(beat) {
+            let is_whole = !bounds.leaves && !bounds.burials;
+            for act in call.into_iter().chain(beat.into_iter().filter(|_| is_whole)) {
                 acts::perform(&mut world, act);
             }
         }
@@ -177,20 +195,35 @@ impl World {
 
     pub(super) fn come_up(&mut self, slot: usize) {
         let Slot::Joining(node, sent, Some(created)) = self.slots[slot] else { return };
-        let timing = Timing {
-            session: SESSION,
-            guard: 0,
-            heartbeat: 1,
-            slept_max: 0,
-            patience: 0,
-            quiet: u64::MAX,
-        };
-        let config = Config { timing, shards: 1, claims_max: 1, moves_max: 1 };
+        let config =
+            Config { timing: self.timing, shards: 1, claims_max: 1, moves_max: 1, floor: 0 };
         let sent = Now { raw: sent, slept: 0 };
         let machine = Ownership::new(config, Session { node, created }, member(slot), sent);
         let node =
             Node { machine, running: None, held: None, list: None, link: None, question: None };
         self.slots[slot] = Slot::Up(Box::new(node));
+    }
+
+    pub(super) fn crash(&mut self, slot: usize) {
+        let now = self.now();
+        if let Slot::Up(node) = &self.slots[slot]
+            && self.buries
+        {
+            self.dead.push(Death::new(node.machine.session(), now));
+        }
+        self.slots[slot] = Slot::Down;
+        self.settle();
+    }
+
+    pub(super) fn may_bury(&self, at: usize) -> bool {
+        self.dead[at].wait(self.timing.effects, self.now()) == 0
+    }
+
+    pub(super) fn bury(&mut self, at: usize) {
+        let death = self.dead.remove(at);
+        if self.store.carry_out(&death.burial(), self.time).is_some() {
+            self.goals |= Goal::Buried.bit();
+        }
     }
 
     pub(super) fn node(&mut self, slot: usize) -> Option<&mut Node> {
@@ -228,6 +261,7 @@ impl World {
                 | Command::Reopen { .. }
                 | Command::Offer { .. }
                 | Command::Commit { .. }
+                | Command::Claim { .. }
                 | Command::Lost { .. } => {}
             }
         }

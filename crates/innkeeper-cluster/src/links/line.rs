@@ -102,6 +102,8 @@ pub(crate) struct Times {
     pub(crate) ask: Duration,
     /// How long the other side may be silent.
     pub(crate) silence: Duration,
+    /// For how long after a question its effects are taken, in nanoseconds.
+    pub(crate) effects: u64,
 }
 
 impl<'a, S: Side> Line<'a, S> {
@@ -152,7 +154,14 @@ impl<'a, S: Side> Line<'a, S> {
             Frame::Told { nonce, remaining } => self.proof.lock().told(nonce, remaining),
             frame => {
                 // For each frame anew: this program may stand still between any two.
-                let is_proven = self.proof.lock().accepts(self.core.standing.now());
+                let now = self.core.standing.now();
+                let proof = self.proof.lock();
+                let is_proven = if frame.is_effect() {
+                    proof.accepts_effect(now, self.core.times.effects)
+                } else {
+                    proof.accepts(now)
+                };
+                drop(proof);
                 return self.side.take(frame, is_proven);
             }
         }

@@ -43,13 +43,24 @@ impl Link {
         let (_, asked) = self.asked.remove(at);
         // Questions from before this one: their answers would say less.
         self.asked.drain(..at);
-        // Our clock may be slower than the sender's.
-        let remaining = remaining - remaining / 100 * 2 * RATE_PERCENT;
-        self.proven = Some((asked, remaining));
+        self.proven = Some((asked, by_any_clock(remaining)));
     }
 
     /// Whether a frame may be taken now.
     pub fn accepts(&self, now: Now) -> bool {
         self.proven.is_some_and(|(from, remaining)| now.elapsed_since(from) < remaining)
     }
+
+    /// Whether what a process over there asks of one here may be taken now. For `effects` after the
+    /// question only ([`Timing::effects`](super::timing::Timing::effects)): the sender's session
+    /// may be ended before its time, by somebody who knows that it is no more.
+    pub fn accepts_effect(&self, now: Now, effects: u64) -> bool {
+        let is_fresh = |from| now.elapsed_since(from) < by_any_clock(effects);
+        self.accepts(now) && self.proven.is_some_and(|(from, _)| is_fresh(from))
+    }
+}
+
+/// What is left of a time on the sender's clock if ours is slower than that.
+fn by_any_clock(time: u64) -> u64 {
+    time - time / 100 * 2 * RATE_PERCENT
 }

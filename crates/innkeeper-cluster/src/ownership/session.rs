@@ -21,8 +21,8 @@ pub(crate) struct Own {
     pub(crate) draining: bool,
     /// Whether the others have been told.
     pub(crate) announced: bool,
-    /// The gate is shut for good, and the session is about to end.
-    pub(crate) leaving: bool,
+    /// Since when the gate is shut for good, and the session is about to end.
+    pub(crate) leaving: Option<Now>,
     pub(crate) over: Option<Over>,
 }
 
@@ -36,13 +36,18 @@ impl Own {
             beats: 0,
             draining: false,
             announced: false,
-            leaving: false,
+            leaving: None,
             over: None,
         }
     }
 
+    /// Shuts the gate for good.
+    pub(crate) fn leave_at(&mut self, now: Now) {
+        self.leaving.get_or_insert(now);
+    }
+
     pub(crate) fn remaining(&self, timing: &Timing, now: Now) -> u64 {
-        if self.over.is_some() || self.leaving {
+        if self.over.is_some() || self.leaving.is_some() {
             return 0;
         }
         if now.slept_since(self.proven) > timing.slept_max {
@@ -57,7 +62,7 @@ impl Ownership {
     /// Sends a heartbeat when one is due.
     pub(crate) fn beat(&mut self, now: Now, commands: &mut Vec<Command>) {
         let is_due = now.elapsed_since(self.own.last_sent) >= self.config.timing.heartbeat;
-        if !is_due || self.own.leaving {
+        if !is_due || self.own.leaving.is_some() {
             return;
         }
         let is_beat = |purpose: &&Purpose| matches!(purpose, Purpose::Beat { .. });
@@ -112,10 +117,15 @@ impl Ownership {
     }
 
     /// Ends the session of a node that is to go, or that has given everything away. Its gate has
-    /// shut for good before the first word of it leaves.
-    pub(crate) fn leave(&mut self, commands: &mut Vec<Command>) {
-        self.own.leaving |= self.own.announced && !self.owns_any();
-        if !self.own.leaving || self.requests.values().any(|it| *it == Purpose::Leave) {
+    /// shut for good, and nothing that left before is taken any more, before the first word of it
+    /// leaves.
+    pub(crate) fn leave(&mut self, now: Now, commands: &mut Vec<Command>) {
+        if self.own.announced && !self.owns_any() {
+            self.own.leave_at(now);
+        }
+        let Some(since) = self.own.leaving else { return };
+        let is_taken = now.awake_since(since) < self.config.timing.effects;
+        if is_taken || self.requests.values().any(|it| *it == Purpose::Leave) {
             return;
         }
         let Session { node, created } = self.own.session;
@@ -129,7 +139,7 @@ impl Ownership {
 
     /// What it means that the session is no more.
     pub(crate) fn over_why(&self) -> Over {
-        if self.own.leaving { Over::Left } else { Over::Evicted }
+        if self.own.leaving.is_some() { Over::Left } else { Over::Evicted }
     }
 
     pub(crate) fn leave_answered(&mut self, answer: Answer, commands: &mut Vec<Command>) {

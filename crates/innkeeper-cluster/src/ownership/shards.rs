@@ -176,16 +176,17 @@ impl Ownership {
         shards: impl Iterator<Item = Shard>,
         commands: &mut Vec<Command>,
     ) {
-        let me = self.own.session;
+        let (me, floor) = (self.own.session, self.config.floor);
         let mut compares = vec![Compare::Created(Key::Node(me.node), me.created)];
         if let Some(owner) = owner.filter(|owner| *owner != me) {
             compares.push(Compare::Created(Key::Node(owner.node), 0));
         }
+        let is_orphan = owner.is_some_and(|owner| owner != me);
         let (mut writes, mut claims) = (Vec::new(), Vec::new());
         for shard in shards {
             let Some(held) = self.held(shard) else { continue };
             let (epoch, modified) = held.known.map_or((0, 0), |(owned, at)| (owned.epoch, at));
-            let owned = Owned { epoch: epoch + 1, owner: me };
+            let owned = Owned { epoch: epoch.max(floor) + 1, owner: me };
             held.phase = match held.phase {
                 Phase::Doubtful(epoch, to) => Phase::Claiming(Some((epoch, to))),
                 _ => Phase::Claiming(None),
@@ -193,6 +194,9 @@ impl Ownership {
             compares.push(Compare::Modified(Key::Shard(shard), modified));
             writes.push(Write::Put(Key::Shard(shard), Value::Owned(owned)));
             claims.push((shard, owned.epoch));
+            if is_orphan {
+                commands.push(Command::Claim { shard, epoch: owned.epoch });
+            }
         }
         self.send(Purpose::Claim(claims), Txn { compares, writes }, commands);
     }

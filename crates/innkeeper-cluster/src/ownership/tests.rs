@@ -23,7 +23,7 @@ fn other() -> Session {
 
 fn machine() -> Ownership {
     let timing = Timing::new(timing::SESSION_DEFAULT).unwrap();
-    let config = Config { timing, shards: 4, claims_max: 3, moves_max: 2 };
+    let config = Config { timing, shards: 4, claims_max: 3, moves_max: 2, floor: 0 };
     Ownership::new(config, me(), member("a"), at(0.0))
 }
 

@@ -54,19 +54,28 @@ pub struct Timing {
     pub patience: u64,
     /// How long membership has to be quiet before shards are moved for balance.
     pub quiet: u64,
+    /// For how long after its question a receiver takes what a process of the other node asks of
+    /// one of its own. So long a session stays of which it is known that nothing is begun under it
+    /// any more: of a node that leaves, and of a program that has ended.
+    pub effects: u64,
 }
 
 /// How far the rates of two nodes' clocks may be apart, in percent.
 pub const RATE_PERCENT: u64 = 1;
 
-/// The shortest session.
-pub const SESSION_MIN: Duration = Duration::from_secs(3);
+/// The shortest session: in a shorter one a coordinator that loses its leader once would shut the
+/// gates of nodes that are well.
+pub const SESSION_MIN: Duration = Duration::from_secs(5);
 
 /// The session that is used unless another is asked for.
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(5);
 
 /// What etcd takes to find a new leader, with its default timers, when the old one is stuck.
 const FAIL_OVER: Duration = Duration::from_millis(2_500);
+
+/// [`Timing::effects`], of every session: a node that was killed and started again is to serve
+/// within a second.
+pub const EFFECTS: Duration = Duration::from_millis(500);
 
 const SLEPT_MAX: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -97,17 +106,17 @@ impl Timing {
     /// [`TooShort`] if a coordinator that loses its leader once would shut the gates of nodes that
     /// are well.
     pub fn new(session: Duration) -> Result<Timing, TooShort> {
-        let too_short = |min| TooShort { asked: session, min };
         if session < SESSION_MIN {
-            return Err(too_short(SESSION_MIN));
+            return Err(TooShort { asked: session, min: SESSION_MIN });
         }
-        let timing = Timing::unchecked(session);
-        let one_try = Duration::from_nanos(timing.try_time());
-        let needed = Duration::from_nanos(timing.heartbeat) + 2 * one_try;
-        if Duration::from_nanos(timing.session - timing.guard) < needed.max(FAIL_OVER) {
-            return Err(too_short(SESSION_MIN));
-        }
-        Ok(timing)
+        Ok(Timing::unchecked(session))
+    }
+
+    /// Whether it outlasts one change of the coordinator's leader: the last heartbeat that
+    /// succeeded was one before it, one try was stuck in it, and the one after it takes its time.
+    const fn is_long_enough(&self) -> bool {
+        let needed = self.heartbeat + 2 * self.try_time() + FAIL_OVER.as_nanos() as u64;
+        self.open_for() >= needed
     }
 
     const fn unchecked(session: Duration) -> Timing {
@@ -122,11 +131,12 @@ impl Timing {
             slept_max: SLEPT_MAX.as_nanos() as u64,
             patience: PATIENCE.as_nanos() as u64,
             quiet: QUIET.as_nanos() as u64,
+            effects: EFFECTS.as_nanos() as u64,
         }
     }
 
     /// For how long after the sending of a heartbeat the gate is open: D - g.
-    pub fn open_for(&self) -> u64 {
+    pub const fn open_for(&self) -> u64 {
         self.session - self.guard
     }
 
@@ -136,12 +146,14 @@ impl Timing {
     }
 }
 
-// The order that everything rests on, for the default; the constructor checks it for the others.
+// The order that everything rests on, for the shortest session: in a longer one all but the change
+// of leader is longer by the same factor.
 const _: () = {
-    let timing = Timing::unchecked(SESSION_DEFAULT);
-    assert!(timing.heartbeat + 2 * timing.try_time() < timing.session - timing.guard);
-    assert!(FAIL_OVER.as_nanos() as u64 + timing.heartbeat < timing.session - timing.guard);
+    let timing = Timing::unchecked(SESSION_MIN);
+    assert!(timing.is_long_enough());
+    assert!(!Timing::unchecked(Duration::from_millis(4_990)).is_long_enough());
     assert!(timing.session - timing.guard < timing.session);
+    assert!(SESSION_DEFAULT.as_nanos() >= SESSION_MIN.as_nanos());
     assert!(timing.guard * (100 + RATE_PERCENT) >= 2 * RATE_PERCENT * timing.session);
 };
 
@@ -150,16 +162,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_shorter_than_three_seconds_is_refused_by_name() {
-        let error = Timing::new(Duration::from_secs(2)).unwrap_err();
-        let text = "session length: expected at least 3000 ms, got 2000 ms";
+    fn a_session_that_a_change_of_leader_would_freeze_is_refused_by_name() {
+        let error = Timing::new(Duration::from_millis(4_999)).unwrap_err();
+        let text = "session length: expected at least 5000 ms, got 4999 ms";
         assert_eq!(error.to_string(), text);
         assert!(Timing::new(SESSION_MIN).is_ok());
     }
 
     #[test]
     fn an_owner_on_the_slowest_clock_has_shut_before_the_fastest_observer_evicts() {
-        for seconds in [3, 5, 30] {
+        for seconds in [5, 8, 30] {
             let timing = Timing::new(Duration::from_secs(seconds)).unwrap();
             // In real time, with each clock off by the bound in the worse direction.
             let shut = timing.open_for() as f64 / 0.99;

@@ -123,6 +123,18 @@ impl Node {
         self.rooms.get_or_start(&key.to_owned()).await.unwrap().process().unwrap()
     }
 
+    /// Some key whose process runs on this node, and takes its state along when it goes.
+    pub(crate) fn keeping_key(&self) -> String {
+        let mut keys = (0..10_000).map(|number| format!("keeps-{number}"));
+        keys.find(|key| self.has(key)).unwrap()
+    }
+
+    /// The shard of a key.
+    pub(crate) fn shard(&self, key: &str) -> u16 {
+        let written = postcard::to_allocvec(key).unwrap();
+        innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS)
+    }
+
     /// Some key whose process runs on this node.
     pub(crate) fn key(&self) -> String {
         self.keys().next().unwrap()
@@ -136,11 +148,6 @@ impl Node {
     /// Whether the process of a key runs here.
     pub(crate) fn has(&self, key: &str) -> bool {
         matches!(self.cluster.node().gate(self.shard(key)), Gate::Open(_))
-    }
-
-    pub(crate) fn shard(&self, key: &str) -> u16 {
-        let written = postcard::to_allocvec(key).unwrap();
-        innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS)
     }
 
     /// It falls silent, as if its program had ended. What ran there stays in memory.
@@ -217,7 +224,7 @@ impl Process for Room {
     type Args = (String, House);
     type Message = Say;
 
-    async fn init(args: &(String, House), _: &mut Context<Self>) -> Result<Self, StartError> {
+    async fn init(args: &(String, House), ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, house) = args.clone();
         if key == "declines" {
             return Err(StartError::ignore());
@@ -226,7 +233,9 @@ impl Process for Room {
             return Err(StartError::failed("told to"));
         }
         let alive = house.census.enter(key.clone());
-        Ok(Room { key, house, count: 0, seen: Vec::new(), _alive: alive })
+        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
+        let (count, seen) = handed.unwrap_or_default();
+        Ok(Room { key, house, count, seen, _alive: alive })
     }
 
     async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
@@ -245,6 +254,12 @@ impl Process for Room {
             Say::Epoch => reply.send(Said::Number(ctx.epoch())),
             Say::Panic => panic!("told to panic"),
         }
+    }
+
+    /// Those whose keys say so take their state along.
+    async fn on_handoff(&mut self, _: &mut Context<Self>) -> Option<Vec<u8>> {
+        let keeps = self.key.starts_with("keeps");
+        keeps.then(|| postcard::to_allocvec(&(self.count, &self.seen)).unwrap())
     }
 
     async fn terminate(&mut self, why: &ExitReason, _: &mut Context<Self>) {

@@ -32,7 +32,7 @@ const fn gate(from: &'static str, to: &'static str) -> Edit {
     Edit { file: "ownership.rs", from, to }
 }
 
-pub(crate) const MISTAKES: [Mistake; 18] = [
+pub(crate) const MISTAKES: [Mistake; 21] = [
     Mistake {
         name: "a session counts from the answer",
         space: "calm",
@@ -98,7 +98,10 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     Mistake {
         name: "a claim keeps the epoch",
         space: "calm",
-        edits: &[shards("epoch: epoch + 1, owner: me };", "epoch: epoch.max(1), owner: me };")],
+        edits: &[shards(
+            "epoch: epoch.max(floor) + 1, owner",
+            "epoch: epoch.max(floor + 1), owner",
+        )],
     },
     Mistake {
         name: "a claim does not compare the record",
@@ -163,14 +166,39 @@ pub(crate) const MISTAKES: [Mistake; 18] = [
     Mistake {
         name: "a node leaves before its gate has shut",
         space: "leave",
-        edits: &[session("if self.over.is_some() || self.leaving {", "if self.over.is_some() {")],
+        edits: &[session(
+            "if self.over.is_some() || self.leaving.is_some() {",
+            "if self.over.is_some() {",
+        )],
+    },
+    Mistake {
+        name: "a node ends its session although what it sent is still taken",
+        space: "farewell",
+        edits: &[session("if is_taken || self.requests", "if self.requests")],
+    },
+    Mistake {
+        name: "the session of the dead is ended although what they sent is still taken",
+        space: "burial",
+        edits: &[Edit {
+            file: "ownership/proof.rs",
+            from: "effects.saturating_sub(",
+            to: "(effects - effects).saturating_sub(",
+        }],
+    },
+    Mistake {
+        name: "calls are taken for as long as the session is proven, though it may end before",
+        space: "burial",
+        edits: &[link(
+            "now.elapsed_since(from) < by_any_clock(effects)",
+            "now.elapsed_since(from) < by_any_clock(effects) || effects > 0",
+        )],
     },
     Mistake {
         name: "a link once proven is good for ever",
         space: "frames",
         edits: &[link(
-            "self.proven.is_some_and(|(from, remaining)| now.elapsed_since(from) < remaining)",
-            "self.proven.is_some_and(|(from, remaining)| now.raw + remaining > from.raw)",
+            "self.accepts(now) && self.proven.is_some_and(|(from, _)| is_fresh(from))",
+            "self.proven.is_some_and(|(from, _)| is_fresh(from) || now.raw > 0)",
         )],
     },
 ];

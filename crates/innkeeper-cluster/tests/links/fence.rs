@@ -7,6 +7,7 @@ use bytes::Bytes;
 use innkeeper_cluster::frame::{Lost, Under};
 use innkeeper_cluster::links::{Failed, NotExecuted, Origin, Unknown};
 use innkeeper_cluster::ownership::Release;
+use innkeeper_cluster::ownership::timing::EFFECTS;
 
 use crate::fake::Fake;
 use crate::nodes::{SECOND, SESSION, call, message, nobody};
@@ -174,13 +175,22 @@ async fn what_is_leaving_counts_as_such_until_its_bytes_have_left() {
     a.standing.until_leaving(|leaving| leaving == 0).await;
 }
 
+/// C3, C7: a session may be ended before its time, by somebody who knows that its program is dead.
 #[tokio::test(start_paused = true)]
-async fn how_long_others_may_take_what_was_sent_is_known() {
+async fn what_a_process_asks_of_another_is_taken_for_a_moment_after_the_question_only() {
     let (_world, _memory, a, b) = two();
-    assert_eq!(a.links.promised(), std::time::Duration::ZERO);
-    a.links.request(b.session, nobody(), call("!"), SECOND).await.unwrap();
-    assert_eq!(a.links.promised(), 4 * SECOND);
-    *a.standing.remaining.lock() = std::time::Duration::ZERO;
-    tokio::time::sleep(3 * SECOND).await;
-    assert_eq!(a.links.promised(), SECOND);
+    a.links.request(b.session, FROM_SHARD, call("!"), SECOND).await.unwrap();
+    *b.heard.keeps.lock() = true;
+    // Its program stood still for longer than that, and for less than the session is proven.
+    *b.standing.ahead.lock() = EFFECTS;
+    a.links.send(b.session, FROM_SHARD, message("cast")).unwrap();
+    let result = a.links.request(b.session, FROM_SHARD, call("?"), SECOND / 10).await;
+    assert_eq!(result, Err(Failed::NotExecuted(NotExecuted::Unproven)));
+    a.links.send(b.session, LOOSE, message("of the node")).unwrap();
+    b.heard.until(|heard| heard.bodies() == ["of the node"]).await;
+    assert!(b.heard.calls.lock().is_empty());
+    tokio::time::sleep(SECOND / 2).await;
+    a.links.send(b.session, FROM_SHARD, message("anew")).unwrap();
+    b.heard.until(|heard| heard.bodies() == ["of the node", "anew"]).await;
+    assert_eq!(b.links.casts_dropped(), (0, 1));
 }

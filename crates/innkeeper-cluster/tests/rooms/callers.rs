@@ -48,6 +48,24 @@ pub(crate) async fn call(programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice
     }
 }
 
+/// Calls each room once, while all is well: it answers.
+pub(crate) async fn call_each(programs: &[Arc<Program>], oracle: &Oracle) {
+    // Others may have left calls behind that take a while.
+    let within = Duration::from_secs(10);
+    for number in 0..KEYS {
+        let (key, from) = (format!("room-{number}"), number % NODES);
+        let Some(rooms) = programs[from].rooms() else {
+            oracle.wrong(format!("node {from} is not there though all is well"));
+            continue;
+        };
+        let (id, _) = oracle.asked(&key);
+        let add = Add { id, takes: Duration::ZERO };
+        if let Err(why) = rooms.via(&key).call(add).timeout(within).await {
+            oracle.wrong(format!("{key} does not answer node {from} though all is well: {why}"));
+        }
+    }
+}
+
 /// What goes wrong between the nodes. Never ends.
 pub(crate) async fn break_wires(wires: Wires, dice: Dice) {
     loop {

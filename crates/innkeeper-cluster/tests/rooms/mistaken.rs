@@ -32,6 +32,10 @@ struct Right {
 }
 
 impl Tenure for Right {
+    fn shard(&self) -> u64 {
+        self.real.shard()
+    }
+
     fn epoch(&self) -> u64 {
         self.real.epoch()
     }
@@ -46,7 +50,7 @@ impl Tenure for Right {
     fn release(&self) -> Standing {
         match self.mistake {
             // What is begun unchecked would be held.
-            Mistake::NoSecondCheck | Mistake::NoFirstCheck => Standing::Yes,
+            Mistake::NoFirstCheck => Standing::Yes,
             _ => self.real.release(),
         }
     }
@@ -73,8 +77,12 @@ impl Placement<String, Room> for Placing {
         Some(Arc::new(Right { real, mistake: self.mistake }))
     }
 
-    fn take_handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        self.real.take_handed(key, tenure)
+    fn handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        self.real.handed(key, tenure)
+    }
+
+    fn settled(&self, key: &String, tenure: &dyn Tenure) -> Vec<Add> {
+        self.real.settled(key, tenure)
     }
 
     fn get(

@@ -5,10 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper::{
-    ChildSpec, Context, ExitReason, Keyed, Message, Process, ReplyTo, Shutdown, StartError,
-    Supervisor,
-};
+use innkeeper::{ChildSpec, Context, Keyed, Message, Process, ReplyTo, StartError, Supervisor};
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::Over;
@@ -95,10 +92,8 @@ impl Program {
         let joined = Cluster::join_as(coordinator, clock, net, &settings, start).await;
         let (cluster, mut membership) = joined.ok()?;
         let (oracle, mistake, node) = (self.oracle.clone(), self.mistake, self.host.number);
-        // It is killed with its program, and does not hear of that.
-        let spec = ChildSpec::new().shutdown(Shutdown::BrutalKill);
-        let rooms = Keyed::<String, Room>::with_args(spec, move |key: &String| {
-            (key.clone(), oracle.clone(), node)
+        let rooms = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
+            (key.clone(), oracle.clone(), node, mistake)
         });
         let rooms = rooms.name("rooms").placed_by(&Mistaken { cluster: cluster.clone(), mistake });
         *self.rooms.lock() = rooms.start(supervisor).await.ok();
@@ -123,6 +118,7 @@ pub(crate) struct Room {
     key: String,
     oracle: Oracle,
     node: usize,
+    mistake: Mistake,
     count: u64,
 }
 
@@ -138,7 +134,6 @@ pub(crate) struct Add {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Added {
     pub(crate) epoch: u64,
-    pub(crate) incarnation: u64,
     pub(crate) count: u64,
     /// Where it runs.
     pub(crate) node: usize,
@@ -153,22 +148,34 @@ impl Remote for Room {
 }
 
 impl Process for Room {
-    type Args = (String, Oracle, usize);
+    type Args = (String, Oracle, usize, Mistake);
     type Message = Add;
 
     async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
-        let (key, oracle, node) = args.clone();
+        let (key, oracle, node, mistake) = args.clone();
         oracle.started(&key, ctx.epoch());
-        Ok(Room { key, oracle, node, count: 0 })
+        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
+        let count = handed.map(|(epoch, count): (u64, u64)| {
+            oracle.handed(&key, epoch, count);
+            count
+        });
+        Ok(Room { key, oracle, node, mistake, count: count.unwrap_or(0) })
     }
 
     async fn handle(&mut self, add: Add, reply: ReplyTo<Add>, ctx: &mut Context<Self>) {
         self.oracle.begun(&self.key, ctx.epoch(), add.id);
         sleep(add.takes).await;
         self.count += 1;
-        let (epoch, incarnation) = (ctx.epoch(), ctx.incarnation().to_bits());
-        reply.send(Added { epoch, incarnation, count: self.count, node: self.node });
+        let (oracle, key, epoch) = (self.oracle.clone(), self.key.clone(), ctx.epoch());
+        let tell = move || oracle.left(&key, epoch);
+        match self.mistake {
+            Mistake::NoSecondCheck => tell(),
+            _ => ctx.output(tell),
+        }
+        reply.send(Added { epoch: ctx.epoch(), count: self.count, node: self.node });
     }
 
-    async fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) {}
+    async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        Some(postcard::to_allocvec(&(ctx.epoch(), self.count)).unwrap())
+    }
 }

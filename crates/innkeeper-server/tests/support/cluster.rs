@@ -40,7 +40,7 @@ impl World {
         };
         let net = Arc::new(self.wires.port(&settings.address));
         let coordinator = Arc::new(self.memory.clone());
-        let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings };
+        let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
         Server::with(|config| {
             config.node = name.to_owned();
             config.cluster = Some(joining);

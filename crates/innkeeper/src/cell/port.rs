@@ -201,8 +201,8 @@ impl<O: Owner> Node for Cell<O> {
         self.owner.placed().map(|placed| placed.tenure().clone())
     }
 
-    fn take_handed(&self) -> Option<Vec<u8>> {
-        self.owner.take_handed()
+    fn handed(&self) -> Option<Vec<u8>> {
+        self.owner.handed()
     }
 
     fn placed(&self) -> Option<&Placed> {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::{Cell, MessageOf};
-use crate::error::NotDelivered;
 use crate::limits;
 use crate::mailbox::{Envelope, Inbox};
 use crate::owner::Owner;
@@ -69,15 +68,6 @@ impl<O: Owner> Drop for Taken<'_, O> {
         if self.casts.is_empty() {
             return;
         }
-        let casts = std::mem::take(&mut self.casts);
-        let mut core = self.cell.core.lock();
-        self.cell.taken.store(0, Ordering::Relaxed);
-        if core.slot.takes_mail_by_key() {
-            core.inbox.put_back(casts);
-        } else {
-            // What waited with them was handed back before.
-            drop(core);
-            self.cell.hand_back(casts, &NotDelivered::Stopping);
-        }
+        self.cell.put_back(std::mem::take(&mut self.casts));
     }
 }

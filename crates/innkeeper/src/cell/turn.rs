@@ -1,6 +1,6 @@
 //! What the runner does with its own cell: take work, notice orders, report the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,7 +10,9 @@ use tokio::sync::SetOnce;
 use super::{Cell, Effects, MessageOf, Orders, Taken};
 use crate::call::Answer;
 use crate::clock::{self, Moment};
+use crate::error::NotDelivered;
 use crate::exit::ExitReason;
+use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::mailbox::Envelope;
 use crate::monitor::MonitorId;
@@ -165,6 +167,38 @@ impl<O: Owner> Cell<O> {
         core.inbox.shrink(true);
         core.wait(cx);
         Poll::Pending
+    }
+
+    /// The process is ready, unless it was told to end before. The casts that came along with its
+    /// key wait before all others then. Answers when that was.
+    pub(crate) fn ready(&self) -> Moment {
+        let now = clock::now();
+        let mut core = self.core.lock();
+        let step = core.slot.apply(Event::Ready, now);
+        let is_live = core.slot.live().is_some();
+        let effects = self.note(&mut core, step, now);
+        drop(core);
+        if is_live && self.owner.placed().is_some() {
+            // They are read by user code.
+            let casts = contained(|| self.owner.settled()).unwrap_or_default();
+            let casts = casts.into_iter().map(|message| Envelope { message, answer: None });
+            self.put_back(casts.collect());
+        }
+        self.carry_out(effects);
+        now
+    }
+
+    /// Puts casts before all that waits: nothing that the runner has taken is left.
+    pub(super) fn put_back(&self, casts: VecDeque<Envelope<MessageOf<O>>>) {
+        let mut core = self.core.lock();
+        self.taken.store(0, Ordering::Relaxed);
+        if core.slot.takes_mail_by_key() {
+            core.inbox.put_back(casts);
+        } else {
+            // What waited with them was handed back before.
+            drop(core);
+            self.hand_back(casts, &NotDelivered::Stopping);
+        }
     }
 
     /// Notes that the runner is in the midst of user code that is pending: orders are to wake it,

@@ -121,7 +121,7 @@ pub(super) fn look<K: Key, P: Process>(
     if starts {
         scope.find_or_start(key, wanted, under)
     } else {
-        scope.look(key, under).ok_or(GetError::NotFound)
+        scope.look(key, under)?.ok_or(GetError::NotFound)
     }
 }
 

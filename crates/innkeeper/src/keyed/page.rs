@@ -3,7 +3,8 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::keyed::scope::{KeyedCell, Scope};
+use crate::keyed::owner::KeyedCell;
+use crate::keyed::scope::Scope;
 use crate::keyed::{Key, Keyed};
 use crate::limits;
 use crate::observe::ProcessInfo;

@@ -13,12 +13,13 @@ use crate::exit::ExitReason;
 use crate::gathered::NoAnswer;
 use crate::incarnation::Incarnation;
 use crate::keyed::get::{self, Answer};
-use crate::keyed::scope::{Found, KeyedCell, Scope, Wanted};
+use crate::keyed::owner::KeyedCell;
+use crate::keyed::scope::{Found, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, stop};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
-use crate::placement::{Placed, Placement, Standing, Tenure};
+use crate::placement::{Packed, Placed, Placement, Standing, Tenure};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
@@ -323,32 +324,55 @@ pub(crate) fn info_here<K: Key, P: Process>(
 }
 
 impl<K: Key, P: Process> Scope<K, P> {
-    /// What is here of an earlier tenure ends first; the next one waits for that.
-    pub(super) fn left_over(&self, cell: Arc<KeyedCell<K, P>>) -> Option<Found<K, P>> {
-        match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
+    /// What is here of another tenure: of an earlier one it ends first, and the next waits for
+    /// that; who asks under the earlier one is late.
+    pub(super) fn of_another(
+        &self,
+        cell: Arc<KeyedCell<K, P>>,
+        tenure: &dyn Tenure,
+    ) -> Result<Option<Found<K, P>>, GetError> {
+        if cell.owner.placed().is_some_and(|placed| placed.tenure().epoch() > tenure.epoch()) {
+            return Err(GetError::Away(Away::NotOwner));
+        }
+        Ok(match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
             Stopping::NotFound | Stopping::Unparked => None,
             Stopping::Wait(flight, _) => {
                 Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
             }
-        }
+        })
     }
 
-    /// Ends every process under a tenure in order, and waits until they have ended.
-    pub(crate) async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
+    /// Ends every process under a tenure in order, waits until they have ended, and answers what
+    /// they take along.
+    pub(crate) async fn pack(&self, tenure: &Arc<dyn Tenure>) -> Vec<Packed<K, P::Message>> {
         let mut ends = Vec::new();
         for shard in 0..self.table.shards() {
             for cell in self.table.rows(shard) {
-                if cell.owner.runs_under(tenure)
-                    && let Stopping::Wait(end, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                if let Some(guest) = &cell.owner.placed
+                    && cell.owner.runs_under(tenure)
                 {
-                    ends.push(end);
+                    // What is ending does so on its own account.
+                    if !matches!(cell.ask(), Asked::WaitForEnd(_)) {
+                        guest.pack();
+                    }
+                    let stopping = self.stop_cell(&cell, ExitReason::Shutdown);
+                    ends.push((cell, stopping));
                 }
             }
             yield_now().await;
         }
-        for end in ends {
-            end.wait().await;
+        let mut packed = Vec::new();
+        for (cell, stopping) in ends {
+            if let Stopping::Wait(end, _) = stopping {
+                end.wait().await;
+            }
+            if let Some((state, casts)) = cell.owner.placed.as_ref().map(|guest| guest.unpack())
+                && (state.is_some() || !casts.is_empty())
+            {
+                packed.push(Packed { key: cell.owner.key.clone(), state, casts: casts.into() });
+            }
         }
+        packed
     }
 
     /// Kills every process whose tenure is over.

@@ -11,28 +11,27 @@ use tokio::sync::broadcast;
 
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
-use crate::clock::Moment;
-use crate::error::{Away, GetError};
+use crate::error::GetError;
 use crate::exit::ExitReason;
-use crate::guard::contained;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::builder::ArgsPolicy;
+use crate::keyed::guest::Guest;
+use crate::keyed::owner::{KeyedCell, KeyedOwner};
+use crate::keyed::placed::away;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
-use crate::placement::{Placed, Placement, Standing, Tenure};
+use crate::placement::{Placement, Tenure};
 use crate::process::Process;
 use crate::rate::StartRate;
-use crate::registry::slot::{Policy, Ruling};
-use crate::registry::table::{Entered, Refused, Row, Table};
+use crate::registry::slot::Policy;
+use crate::registry::table::{Entered, Refused, Table};
 use crate::runner;
 use crate::seam::{Mutex, Spawner};
 use crate::supervisor::child::{Child, Pending};
 use crate::supervisor::closing::{Closing, Container, Names};
 use crate::supervisor::intensity::Intensity;
 use crate::supervisor::look::Kind;
-
-pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
 
 /// The processes of one scope.
 pub(crate) struct Scope<K: Key, P: Process> {
@@ -65,16 +64,6 @@ pub(crate) struct Shared<K: Key, P: Process> {
 pub(crate) type ArgsOf<K, P> =
     Box<dyn for<'a> Fn(&'a K) -> Args<'a, <P as Process>::Args> + Send + Sync>;
 
-/// The owner of the process of one key.
-pub(crate) struct KeyedOwner<K: Key, P: Process> {
-    pub(crate) key: K,
-    hash: u64,
-    args: Option<Box<P::Args>>,
-    shared: Arc<Shared<K, P>>,
-    /// Where the scope is placed.
-    placed: Option<Box<Placed>>,
-}
-
 /// What a caller brings along for a start.
 pub(crate) struct Wanted<'a, P: Process> {
     pub(crate) args: Option<P::Args>,
@@ -83,12 +72,6 @@ pub(crate) struct Wanted<'a, P: Process> {
 
 /// What a process is to run under, where the scope is placed.
 pub(crate) type Under<'a> = Option<&'a Arc<dyn Tenure>>;
-
-/// Whether whoever asks does so under a right that is over: what is there now is not theirs, and
-/// nothing is to be started, or ended, for them.
-fn is_over(under: Under<'_>) -> bool {
-    under.is_some_and(|tenure| tenure.release() == Standing::Never)
-}
 
 impl<P: Process> Wanted<'_, P> {
     pub(crate) fn nothing() -> Self {
@@ -118,10 +101,7 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     /// The cell of a key, if it has one that is of use.
-    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Option<Found<K, P>> {
-        if is_over(under) {
-            return None;
-        }
+    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Result<Option<Found<K, P>>, GetError> {
         self.look_at(key, self.hasher.hash_one(key), under)
     }
 
@@ -137,20 +117,27 @@ impl<K: Key, P: Process> Scope<K, P> {
         Some((cell, incarnation))
     }
 
-    fn look_at(&self, key: &K, hash: u64, under: Under<'_>) -> Option<Found<K, P>> {
-        let cell = self.table.find(hash, |cell| cell.owner.key == *key)?;
+    fn look_at(
+        &self,
+        key: &K,
+        hash: u64,
+        under: Under<'_>,
+    ) -> Result<Option<Found<K, P>>, GetError> {
+        let Some(cell) = self.table.find(hash, |cell| cell.owner.key == *key) else {
+            return Ok(None);
+        };
         if let Some(tenure) = under
             && !cell.owner.runs_under(tenure)
         {
-            return self.left_over(cell);
+            return self.of_another(cell, &**tenure);
         }
         if let Some(incarnation) = cell.live() {
-            return Some(Found::Live(cell, incarnation));
+            return Ok(Some(Found::Live(cell, incarnation)));
         }
-        match cell.ask() {
+        Ok(match cell.ask() {
             Asked::Vacant => None,
             asked => Some(Found::Cell { cell, asked, mine: false }),
-        }
+        })
     }
 
     /// Finds the cell of a key, or makes one and has it run.
@@ -160,11 +147,8 @@ impl<K: Key, P: Process> Scope<K, P> {
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
-        if is_over(under) {
-            return Err(GetError::Away(Away::NotOwner));
-        }
         let hash = self.hasher.hash_one(key);
-        match self.look_at(key, hash, under) {
+        match self.look_at(key, hash, under)? {
             Some(found) => Ok(found),
             None => self.start(key, hash, wanted, under),
         }
@@ -182,13 +166,18 @@ impl<K: Key, P: Process> Scope<K, P> {
         // The key is cloned before the lock is taken: that is user code.
         let mut key_of_cell = Some(key.clone());
         let make = || {
+            // Under the lock of the table: whoever looks for all processes of a right under which
+            // nothing is begun any more finds every one that was made.
+            if let Some(away) = under.and_then(|tenure| away(&**tenure)) {
+                return Err(Failed(GetError::Away(away)));
+            }
             self.take_rates(wanted.client)?;
             let owner = KeyedOwner {
                 key: key_of_cell.take().unwrap_or_else(|| key.clone()),
                 hash,
                 args: wanted.args.take().map(Box::new),
                 shared: shared.clone(),
-                placed: under.map(|tenure| Box::new(Placed::new(tenure.clone()))),
+                placed: under.map(|tenure| Box::new(Guest::new(tenure.clone()))),
             };
             Ok(Cell::new(owner))
         };
@@ -330,109 +319,6 @@ impl From<Refused> for Failed {
             Refused::Closed => GetError::ShuttingDown,
             Refused::Full => GetError::MaxChildren { max: 0 },
         })
-    }
-}
-
-impl<K: Key, P: Process> Row for KeyedCell<K, P> {
-    fn hash(&self) -> u64 {
-        self.owner.hash
-    }
-}
-
-impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
-    type Process = P;
-
-    fn name(&self) -> String {
-        // The key's own code: a panic in it is not to cost more than the name.
-        contained(|| format!("{} {:?}", self.shared.name, self.key))
-            .unwrap_or_else(|_| format!("{} (a key that panics)", self.shared.name))
-    }
-
-    fn spec(&self) -> &ChildSpec {
-        &self.shared.spec
-    }
-
-    fn args(&self) -> Args<'_, P::Args> {
-        match &self.args {
-            Some(args) => Args::Kept(args),
-            None => (self.shared.args)(&self.key),
-        }
-    }
-
-    fn ruling(&self, reason: &ExitReason, now: Moment) -> Ruling<'_> {
-        // What is lost here begins anew elsewhere, if at all.
-        if self.placed().is_some_and(|placed| placed.tenure().release() == Standing::Never) {
-            return Ruling::Free;
-        }
-        let group = match &self.shared.group {
-            Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
-                intensity.lock().allow(now, budget.max(), budget.window()).is_some()
-            }
-            Some(_) | None => true,
-        };
-        Ruling::Own { policy: &self.shared.policy, group }
-    }
-
-    #[inline]
-    fn placed(&self) -> Option<&Placed> {
-        self.placed.as_deref()
-    }
-
-    fn take_handed(&self) -> Option<Vec<u8>> {
-        let placement = self.shared.placement.as_ref()?;
-        placement.take_handed(&self.key, &**self.placed.as_ref()?.tenure())
-    }
-
-    fn refused(&self) {
-        self.shared.tally.refused(self.hash);
-    }
-
-    fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason) {
-        let shared = &cell.owner.shared;
-        if let Some(table) = shared.table.upgrade() {
-            if *reason == ExitReason::Killed && table.is_closed() {
-                shared.closing.killed(cell.owner.name());
-            }
-            table.remove(cell);
-        }
-    }
-
-    fn observe(&self, incarnation: Incarnation, what: What) {
-        self.shared.tally.count(self.hash, &what);
-        // The key's own code: a panic in it costs the event, and not the process.
-        if contained(|| self.tell(incarnation, what)).is_err() {
-            tracing::error!(scope = self.shared.name, %incarnation, "the code of a key panicked");
-        }
-    }
-}
-
-impl<K: Key, P: Process> KeyedOwner<K, P> {
-    pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
-        // Of one key, so the epoch says which.
-        self.placed().is_some_and(|placed| placed.tenure().epoch() == tenure.epoch())
-    }
-
-    /// Tells the log and the subscribers what happened.
-    fn tell(&self, incarnation: Incarnation, what: What) {
-        let key = &self.key;
-        match &what {
-            What::Restarting { reason, .. } if reason.is_abnormal() => {
-                tracing::warn!(?key, %incarnation, %reason, "process crashed, restarting");
-            }
-            What::Parked(reason) => {
-                tracing::error!(?key, %incarnation, %reason, "process parked");
-            }
-            What::Stopped(reason) if reason.is_abnormal() => {
-                tracing::warn!(?key, %incarnation, %reason, "process ended");
-            }
-            _ => {}
-        }
-        let events = &self.shared.events;
-        if events.receiver_count() > 0 {
-            let event = Event { key: key.clone(), incarnation, what };
-            // Nobody left to hear it is no failure.
-            let _ = events.send(event);
-        }
     }
 }
 

@@ -13,6 +13,17 @@ use crate::keyed::{self, Key, Outcome, Scope};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 
+/// What the process of a key takes along.
+#[derive(Debug)]
+pub struct Packed<K, M> {
+    /// The key.
+    pub key: K,
+    /// What it answered to [`on_handoff`](crate::Process::on_handoff).
+    pub state: Option<Vec<u8>>,
+    /// Casts that it did not come to, in order.
+    pub casts: Vec<M>,
+}
+
 /// The processes of a placed scope that run here. Clones are of the same scope.
 ///
 /// Each question is one try under the tenure that is given, and ends in
@@ -107,10 +118,12 @@ impl<K: Key, P: Process> Hosted<K, P> {
         Some(ProcessRef::new(cell, incarnation)).filter(ProcessRef::is_alive)
     }
 
-    /// Ends every process under a tenure in order, and waits until they have ended.
-    pub async fn end_under(&self, tenure: &Arc<dyn Tenure>) {
-        if let Some(scope) = self.scope.upgrade() {
-            scope.end_under(tenure).await;
+    /// Ends every process under a tenure in order, waits until they have ended, and answers what
+    /// they take along to wherever their keys go. Calls that waited went back to their callers.
+    pub async fn pack(&self, tenure: &Arc<dyn Tenure>) -> Vec<Packed<K, P::Message>> {
+        match self.scope.upgrade() {
+            Some(scope) => scope.pack(tenure).await,
+            None => Vec::new(),
         }
     }
 

@@ -42,6 +42,11 @@ impl Right {
 }
 
 impl Tenure for Right {
+    /// Every key is of the same.
+    fn shard(&self) -> u64 {
+        0
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -111,8 +116,13 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
         Some(right)
     }
 
-    fn take_handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
-        self.handed.lock().unwrap().take().filter(|_| tenure.epoch() == 2)
+    fn handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
+        self.handed.lock().unwrap().clone().filter(|_| tenure.epoch() == 2)
+    }
+
+    fn settled(&self, _: &Key, _: &dyn Tenure) -> Vec<P::Message> {
+        *self.handed.lock().unwrap() = None;
+        Vec::new()
     }
 
     fn get(

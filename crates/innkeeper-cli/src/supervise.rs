@@ -1,0 +1,95 @@
+//! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells the
+//! cluster at once when it has died, which nobody else can know so soon.
+
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use innkeeper_cluster::bury;
+use innkeeper_cluster::clock::Machine;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use crate::args::ServeArgs;
+use crate::error::Failure;
+use crate::joining::{etcd, home};
+use crate::output;
+
+/// Says to a child that it is one.
+pub(crate) const CHILD: &str = "INNKEEPER_SUPERVISED_CHILD";
+
+/// How long a child that died at once is left to rest, so that one that cannot start costs little.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long telling the cluster may take; without it others wait for the session to be over.
+const BURIAL: Duration = Duration::from_secs(5);
+
+/// Runs the server until it ends in order, or is told to.
+pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    if args.cluster.cluster.is_none() || args.cluster.data_dir.is_none() {
+        let what = "--supervised: a parent speaks for its child by the child's data directory";
+        return Err(Failure::new(what).try_next("--cluster and --data-dir as well"));
+    }
+    let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    loop {
+        let mut child = start()?;
+        let (status, was_told) = watch(&mut child, &mut end, &mut interrupt).await?;
+        if was_told || status.success() {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            return Ok(ExitCode::from(code.unwrap_or(1)));
+        }
+        output::talk(&format!("the server has died ({status}); it is started again"));
+        match timeout(BURIAL, tell(args)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => output::talk(&format!("the cluster was not told: {error}")),
+            Err(_) => output::talk("the cluster was not told: out of time"),
+        }
+        if status.code().is_some() {
+            // It has said why, and will say so again.
+            sleep(REST).await;
+        }
+    }
+}
+
+fn start() -> Result<Child, Failure> {
+    let program = std::env::current_exe().map_err(Failure::new)?;
+    let mut child = Command::new(program);
+    child.args(std::env::args_os().skip(1)).env(CHILD, "1").kill_on_drop(true);
+    child.spawn().map_err(|error| Failure::new(format_args!("cannot start the server: {error}")))
+}
+
+/// Waits for the end of a child, and passes on what this program is told meanwhile.
+async fn watch(
+    child: &mut Child,
+    end: &mut Signal,
+    interrupt: &mut Signal,
+) -> Result<(ExitStatus, bool), Failure> {
+    let mut was_told = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok((status.map_err(Failure::new)?, was_told)),
+            _ = end.recv() => was_told = pass_on(child),
+            // A terminal tells both.
+            _ = interrupt.recv() => was_told = true,
+        }
+    }
+}
+
+/// Tells the child to drain.
+fn pass_on(child: &Child) -> bool {
+    let id =
+        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(id) = id {
+        // It may have ended meanwhile.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+    }
+    true
+}
+
+/// Ends the session of the child that has died.
+async fn tell(args: &ServeArgs) -> Result<(), Failure> {
+    let Some(home) = home(&args.cluster)? else { return Ok(()) };
+    let etcd = etcd(&args.cluster).await?;
+    bury(&etcd, &Machine, &home).await.map(drop).map_err(Failure::new)
+}

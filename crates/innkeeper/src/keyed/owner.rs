@@ -1,0 +1,159 @@
+//! The owner of one key's process: its arguments, what follows its end, who is told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::cell::Cell;
+use crate::child_spec::ChildSpec;
+use crate::clock::Moment;
+use crate::exit::ExitReason;
+use crate::guard::contained;
+use crate::incarnation::Incarnation;
+use crate::keyed::Key;
+use crate::keyed::guest::Guest;
+use crate::keyed::scope::Shared;
+use crate::observe::{Event, What};
+use crate::owner::{Args, Owner};
+use crate::placement::{Placed, Standing, Tenure};
+use crate::process::Process;
+use crate::registry::slot::Ruling;
+use crate::registry::table::Row;
+
+pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
+
+impl<K: Key, P: Process> Row for KeyedCell<K, P> {
+    fn hash(&self) -> u64 {
+        self.owner.hash
+    }
+}
+
+/// The owner of the process of one key.
+pub(crate) struct KeyedOwner<K: Key, P: Process> {
+    pub(crate) key: K,
+    pub(super) hash: u64,
+    pub(super) args: Option<Box<P::Args>>,
+    pub(super) shared: Arc<Shared<K, P>>,
+    /// Where the scope is placed.
+    pub(super) placed: Option<Box<Guest<P>>>,
+}
+
+impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
+    type Process = P;
+
+    fn name(&self) -> String {
+        // The key's own code: a panic in it is not to cost more than the name.
+        contained(|| format!("{} {:?}", self.shared.name, self.key))
+            .unwrap_or_else(|_| format!("{} (a key that panics)", self.shared.name))
+    }
+
+    fn spec(&self) -> &ChildSpec {
+        &self.shared.spec
+    }
+
+    fn args(&self) -> Args<'_, P::Args> {
+        match &self.args {
+            Some(args) => Args::Kept(args),
+            None => (self.shared.args)(&self.key),
+        }
+    }
+
+    fn ruling(&self, reason: &ExitReason, now: Moment) -> Ruling<'_> {
+        // What is lost here begins anew elsewhere, if at all.
+        if self.placed().is_some_and(|placed| placed.tenure().release() == Standing::Never) {
+            return Ruling::Free;
+        }
+        let group = match &self.shared.group {
+            Some((intensity, budget)) if self.shared.policy.restart.follows(reason) => {
+                intensity.lock().allow(now, budget.max(), budget.window()).is_some()
+            }
+            Some(_) | None => true,
+        };
+        Ruling::Own { policy: &self.shared.policy, group }
+    }
+
+    #[inline]
+    fn placed(&self) -> Option<&Placed> {
+        self.placed.as_ref().map(|guest| &guest.placed)
+    }
+
+    fn is_packing(&self) -> bool {
+        self.placed.as_ref().is_some_and(|guest| guest.is_packing())
+    }
+
+    fn pack_state(&self, state: Vec<u8>) {
+        if let Some(guest) = &self.placed {
+            guest.pack_state(state);
+        }
+    }
+
+    fn pack_casts(&self, casts: VecDeque<P::Message>) -> VecDeque<P::Message> {
+        match &self.placed {
+            Some(guest) => guest.pack_casts(casts),
+            None => casts,
+        }
+    }
+
+    fn handed(&self) -> Option<Vec<u8>> {
+        let placement = self.shared.placement.as_ref()?;
+        placement.handed(&self.key, &**self.placed()?.tenure())
+    }
+
+    fn settled(&self) -> Vec<P::Message> {
+        match (&self.shared.placement, self.placed()) {
+            (Some(placement), Some(placed)) => placement.settled(&self.key, &**placed.tenure()),
+            _ => Vec::new(),
+        }
+    }
+
+    fn refused(&self) {
+        self.shared.tally.refused(self.hash);
+    }
+
+    fn released(cell: &Arc<Cell<Self>>, reason: &ExitReason) {
+        let shared = &cell.owner.shared;
+        if let Some(table) = shared.table.upgrade() {
+            if *reason == ExitReason::Killed && table.is_closed() {
+                shared.closing.killed(cell.owner.name());
+            }
+            table.remove(cell);
+        }
+    }
+
+    fn observe(&self, incarnation: Incarnation, what: What) {
+        self.shared.tally.count(self.hash, &what);
+        // The key's own code: a panic in it costs the event, and not the process.
+        if contained(|| self.tell(incarnation, what)).is_err() {
+            tracing::error!(scope = self.shared.name, %incarnation, "the code of a key panicked");
+        }
+    }
+}
+
+impl<K: Key, P: Process> KeyedOwner<K, P> {
+    pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
+        let of = |tenure: &Arc<dyn Tenure>| (tenure.shard(), tenure.epoch());
+        self.placed().is_some_and(|placed| of(placed.tenure()) == of(tenure))
+    }
+
+    /// Tells the log and the subscribers what happened.
+    fn tell(&self, incarnation: Incarnation, what: What) {
+        let key = &self.key;
+        match &what {
+            What::Restarting { reason, .. } if reason.is_abnormal() => {
+                tracing::warn!(?key, %incarnation, %reason, "process crashed, restarting");
+            }
+            What::Parked(reason) => {
+                tracing::error!(?key, %incarnation, %reason, "process parked");
+            }
+            What::Stopped(reason) if reason.is_abnormal() => {
+                tracing::warn!(?key, %incarnation, %reason, "process ended");
+            }
+            _ => {}
+        }
+        let events = &self.shared.events;
+        if events.receiver_count() > 0 {
+            let event = Event { key: key.clone(), incarnation, what };
+            // Nobody left to hear it is no failure.
+            let _ = events.send(event);
+        }
+    }
+}
