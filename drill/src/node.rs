@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper::{CallError, ChildSpec, Keyed, Shutdown, Supervisor};
+use innkeeper::{CallError, ChildSpec, Keyed, Supervisor};
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::{Net, Tcp, Tls};
 use innkeeper_cluster::ownership::Over;
@@ -143,8 +143,7 @@ impl Node {
         let mut membership = pin!(membership);
         let supervisor = Supervisor::new().start().await?;
         let (log, is_unchecked) = (self.log.clone(), args.mistake == Some(Mistake::Unchecked));
-        let spec = ChildSpec::new().shutdown(Shutdown::BrutalKill);
-        let rooms = Keyed::<String, Room>::with_args(spec, move |key: &String| {
+        let rooms = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
             let (key, log) = (key.clone(), log.clone());
             Args { key, log, is_unchecked }
         });
