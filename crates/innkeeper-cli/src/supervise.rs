@@ -1,5 +1,5 @@
-//! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells the
-//! cluster at once when it has died, which nobody else can know so soon.
+//! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells
+//! the cluster at once when it has died, which nobody else can know so soon.
 
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
