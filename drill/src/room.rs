@@ -55,8 +55,15 @@ impl Process for Room {
     type Args = Args;
     type Message = Add;
 
-    async fn init(args: &Args, _: &mut Context<Self>) -> Result<Self, StartError> {
-        Ok(Room { args: args.clone(), count: 0 })
+    async fn init(args: &Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        let handed = ctx.handed().and_then(|handed| read(&handed));
+        if let Some((from, count)) = handed {
+            let (key, epoch) = (args.key.clone(), ctx.epoch());
+            let (incarnation, at) = (ctx.incarnation().to_bits(), clock::now());
+            args.log.note(&Noted::Handed { key, epoch, incarnation, from, count, at });
+        }
+        let count = handed.map_or(0, |(_, count)| count);
+        Ok(Room { args: args.clone(), count })
     }
 
     async fn handle(&mut self, add: Add, reply: ReplyTo<Add>, ctx: &mut Context<Self>) {
@@ -80,4 +87,14 @@ impl Process for Room {
         }
         reply.send(Added { epoch, incarnation, count });
     }
+
+    /// The count, and of which epoch it is.
+    async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        Some(format!("{} {}", ctx.epoch(), self.count).into_bytes())
+    }
+}
+
+fn read(handed: &[u8]) -> Option<(u64, u64)> {
+    let (epoch, count) = std::str::from_utf8(handed).ok()?.split_once(' ')?;
+    Some((epoch.parse().ok()?, count.parse().ok()?))
 }

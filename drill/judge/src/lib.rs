@@ -5,6 +5,7 @@
 
 mod answers;
 mod evidence;
+mod handovers;
 mod histories;
 mod outcomes;
 mod overlaps;
@@ -61,6 +62,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let mut violations = overlaps::find(evidence);
     violations.extend(histories::find(evidence));
     violations.extend(outcomes::find(evidence));
+    violations.extend(handovers::find(evidence));
     violations.extend(answers::find(evidence));
     violations.extend(shards::find(evidence));
     let tally = Tally::of(evidence);

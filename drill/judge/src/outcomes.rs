@@ -27,7 +27,7 @@ pub(crate) fn find(evidence: &Evidence) -> Vec<Violation> {
                     let what = format!("call {call}: {} never had an end of it", node.name);
                     violations.push(Violation::new(Kind::Hung, what));
                 }
-                Noted::Joined { .. } | Noted::Over { .. } => {}
+                Noted::Joined { .. } | Noted::Over { .. } | Noted::Handed { .. } => {}
             }
         }
         violations.extend(gaps(&node.name, &node.noted));
@@ -55,10 +55,13 @@ pub(crate) fn find(evidence: &Evidence) -> Vec<Violation> {
     violations
 }
 
-/// One process counts one by one, and nothing gets out of order.
+/// One process counts one by one, from what it was handed, and nothing gets out of order.
 fn gaps(node: &str, noted: &[Noted]) -> Vec<Violation> {
     let (mut last, mut violations) = (HashMap::new(), Vec::new());
     for noted in noted {
+        if let Noted::Handed { key, epoch, incarnation, count, .. } = noted {
+            last.insert((key, epoch, incarnation), *count);
+        }
         let Noted::Released { key, epoch, incarnation, count, .. } = noted else { continue };
         let before = last.insert((key, epoch, incarnation), *count).unwrap_or_default();
         if *count != before + 1 {

@@ -39,6 +39,8 @@ pub enum Noted {
     Joined { session: String, at: u64 },
     /// The session is over.
     Over { session: String, is_left: bool, at: u64 },
+    /// User code begins with a count that was handed over: it was that, under an epoch before.
+    Handed { key: String, epoch: u64, incarnation: u64, from: u64, count: u64, at: u64 },
     /// User code began a call.
     Began { call: u64, key: String, epoch: u64, incarnation: u64, at: u64 },
     /// What it had to say got out at `at`; user code was done with it at `ended`.

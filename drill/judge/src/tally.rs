@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::evidence::Evidence;
 use crate::records::{FAULTS, Form, Noted, Outcome, Staged};
-use crate::{answers, shards};
+use crate::{answers, handovers, shards};
 
 /// What there was.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Tally {
     pub moves: u64,
     /// Shards that were taken from the dead.
     pub claims: u64,
+    /// Counts that were handed over.
+    pub handed: u64,
 }
 
 impl Tally {
@@ -47,6 +49,7 @@ impl Tally {
             evictions: changes.evictions,
             moves: changes.moves,
             claims: changes.claims,
+            handed: handovers::count(evidence),
             quiet: evidence.quiet().count() as u64,
             slowest_ms: answers::slowest(evidence).unwrap_or_default() / 1_000_000,
             ..Tally::default()
@@ -101,6 +104,7 @@ impl Tally {
         };
         least("evictions", self.evictions, evictions);
         least("moves", self.moves, moves);
+        least("counts handed over", self.handed, moves);
         for kind in FAULTS {
             least(kind, self.faults.get(kind).copied().unwrap_or_default(), each);
         }
@@ -134,6 +138,7 @@ impl fmt::Display for Tally {
         writeln!(f, "outputs              {}", self.outputs)?;
         writeln!(f, "evictions            {}", self.evictions)?;
         writeln!(f, "shards moved         {}", self.moves)?;
+        writeln!(f, "  counts handed over {}", self.handed)?;
         writeln!(f, "shards taken over    {}", self.claims)?;
         writeln!(f, "faults               {}", self.faults.values().sum::<u64>())?;
         for (kind, count) in &self.faults {

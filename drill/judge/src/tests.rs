@@ -160,6 +160,33 @@ fn a_count_that_leaves_one_out_is_lost() {
 }
 
 #[test]
+fn a_count_that_was_told_of_and_is_not_handed_over_is_lost() {
+    for (count, from, found) in
+        [(90, 1, vec![]), (91, 1, vec![]), (89, 1, vec![Kind::Lost]), (95, 0, vec![Kind::Lost])]
+    {
+        let mut evidence = fine();
+        // What it has from before, and then goes on from there.
+        for noted in &mut evidence.nodes[1].noted {
+            if let Noted::Released { count: told, .. } = noted {
+                *told += count;
+            }
+        }
+        for call in evidence.calls.iter_mut().filter(|call| call.call > 2_000) {
+            if let Outcome::Ok { count: told, .. } = &mut call.outcome {
+                *told += count;
+            }
+        }
+        let (key, incarnation, at) = ("k".to_owned(), 7, 10 * SECOND);
+        let handed = Noted::Handed { key, epoch: 2, incarnation, from, count, at };
+        evidence.nodes[1].noted.insert(0, handed);
+        assert_eq!(kinds(&evidence), found, "{count} of {from}");
+        // It goes on from no other count.
+        evidence.nodes[1].noted.remove(0);
+        assert_eq!(kinds(&evidence), [Kind::Lost]);
+    }
+}
+
+#[test]
 fn a_call_that_was_not_delivered_and_ran_is_a_wrong_outcome() {
     let mut evidence = fine();
     call(&mut evidence, 1_090).outcome = Outcome::NotDelivered { why: "late".to_owned() };
@@ -247,10 +274,10 @@ fn a_drill_without_its_minimums_does_not_count() {
     evidence.setting.form = Form::Short;
     let verdict = judge(&evidence);
     assert!(verdict.violations.is_empty());
-    // Evictions and moves are too few, and there is no fault of any kind.
-    assert_eq!(verdict.missing.len(), 2 + FAULTS.len());
+    // Evictions, moves and hand-overs are too few, and there is no fault of any kind.
+    assert_eq!(verdict.missing.len(), 3 + FAULTS.len());
     let mut tally = verdict.tally;
-    (tally.evictions, tally.moves) = (50, 200);
+    (tally.evictions, tally.moves, tally.handed) = (50, 200, 200);
     tally.faults = FAULTS.iter().map(|kind| ((*kind).to_owned(), 20)).collect();
     assert_eq!(tally.missing(Form::Long), Vec::<String>::new());
     tally.unknown = 2;
