@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The answer to `GET /api/overview`. Counters only grow while the server runs; whoever asks twice
-/// makes rates of them.
+/// makes rates of them. On a cluster everything but `everywhere` is of the node that is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {
     /// Which node this is.
@@ -28,6 +28,23 @@ pub struct Overview {
     pub census: CensusInfo,
     /// What is wrong, the worst first; empty, and nothing is known to be.
     pub lints: Vec<Lint>,
+    /// The whole of the cluster, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everywhere: Option<EverywhereInfo>,
+}
+
+/// A cluster, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EverywhereInfo {
+    /// Its name.
+    pub cluster: String,
+    /// How many nodes have a session.
+    pub nodes: u64,
+    /// Rooms on those that said how many; a few seconds old at most.
+    pub rooms: u64,
+    /// Whose are not counted, and why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// A look at every room, made only while somebody asks for it.

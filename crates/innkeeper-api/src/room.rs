@@ -1,4 +1,4 @@
-//! Rooms, their messages, and the nodes they run on.
+//! Rooms, their messages, and what happens to them.
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,9 @@ pub struct RoomsPage {
     /// What to pass as `after_value` with it, where the order is not that of the keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_value: Option<u64>,
+    /// On a cluster: whose rooms may not be among them, and why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The body of `POST /api/rooms/{key}/messages`.
@@ -111,36 +114,6 @@ pub struct Line {
     pub text: String,
     /// When, by the room's node, in RFC 3339.
     pub at: String,
-}
-
-/// A node of the cluster; one node shows itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeInfo {
-    /// Its name.
-    pub node: String,
-    /// `serving` or `draining`.
-    pub state: String,
-    /// Its version of this program.
-    pub version: String,
-    /// Rooms on it.
-    pub rooms: u64,
-    /// Shards it owns.
-    pub shards: u64,
-    /// How long it has been up, in milliseconds.
-    pub uptime_ms: u64,
-}
-
-/// A shard of the key space; one node has a single one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardInfo {
-    /// Its number.
-    pub shard: u64,
-    /// Who owns it.
-    pub node: String,
-    /// The fencing token of the ownership.
-    pub epoch: u64,
-    /// `serving`, or what it is going through.
-    pub state: String,
 }
 
 /// Something that happened to a room: the data of one event of `GET /api/events`.

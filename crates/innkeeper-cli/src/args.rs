@@ -40,6 +40,8 @@ pub enum Command {
     Race(RaceArgs),
     /// Look at the rooms of a server, or stop one.
     Rooms(RoomsArgs),
+    /// Look at the nodes of a cluster, and at who owns which shard.
+    Cluster(ClusterCommandArgs),
     /// Put a server under load: members in rooms over WebSocket, and every delivery verified.
     Load(LoadArgs),
     /// Look for a key that is alive twice, over all servers given; exit code 1 if there is one.
@@ -226,6 +228,27 @@ pub struct RoomsArgs {
     /// Which server.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `cluster`, and the server that is asked about it.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterCommandArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+
+    /// Which server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What to look at in a cluster. Each node answers with what it knows.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// List the nodes that have a session. For how long one can prove it, that node alone knows.
+    Nodes,
+    /// List the shards of the key space, and which node owns each.
+    Shards,
 }
 
 /// Which server a command is about.

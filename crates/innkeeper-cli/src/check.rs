@@ -69,7 +69,7 @@ async fn census(args: &CheckArgs) -> Result<Report, Failure> {
     let mut report = Report { servers: lists.len(), rooms: 0, alive_twice: Vec::new() };
     loop {
         for list in &mut lists {
-            list.fill().await.map_err(Failure::from)?;
+            list.fill().await?;
         }
         let first = lists.iter().filter_map(|list| list.rooms.front()).map(|room| &room.room).min();
         let Some(key) = first.cloned() else { return Ok(report) };
@@ -125,7 +125,7 @@ enum Next {
 
 impl List {
     /// Reads on, if all that was read is used up.
-    async fn fill(&mut self) -> Result<(), Refused> {
+    async fn fill(&mut self) -> Result<(), Failure> {
         while self.rooms.is_empty() {
             let after = match &self.next {
                 Next::First => None,
@@ -134,6 +134,11 @@ impl List {
             };
             let query: Vec<_> = after.into_iter().collect();
             let page: RoomsPage = self.client.ask(Method::GET, "/api/rooms", &query).await?;
+            if let Some(part) = page.missing.first() {
+                let part = output::printable(part);
+                let what = format_args!("{}: not all rooms can be looked at: {part}", self.url);
+                return Err(Failure::new(what).try_next("again, once that node answers or is gone"));
+            }
             self.rooms = page.rooms.into();
             self.next = page.next.map_or(Next::Nothing, Next::After);
         }

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod clock;
 pub mod cluster_args;
+mod cluster_command;
 mod config_file;
 mod error;
 mod events;
@@ -60,6 +61,7 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(_) => serve::run(&Settings::load()?),
         Command::Race(args) => race_command::run(&args),
         Command::Rooms(args) => rooms::run(&args),
+        Command::Cluster(args) => cluster_command::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Events(args) => events::run(&args),

@@ -1,5 +1,6 @@
 //! `innkeeper rooms`: list, show and stop.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
@@ -11,7 +12,7 @@ use crate::client::{Client, Refused};
 use crate::error::Failure;
 use crate::output;
 
-const HEAD: [&str; 6] = ["room", "state", "members", "messages", "restarts", "uptime"];
+const HEAD: [&str; 7] = ["room", "state", "members", "messages", "restarts", "uptime", "node"];
 
 pub(crate) fn run(args: &RoomsArgs) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -38,6 +39,7 @@ async fn carry_out(args: &RoomsArgs) -> Result<ExitCode, Failure> {
 
 async fn list(client: &Client, format: Format, prefix: &str, limit: usize) -> Result<(), Refused> {
     let (mut rooms, mut after): (Vec<RoomInfo>, Option<String>) = (Vec::new(), None);
+    let mut missing = BTreeSet::new();
     loop {
         let part = (limit - rooms.len()).min(innkeeper_server::limits::PAGE).to_string();
         let mut query = vec![("prefix", prefix), ("limit", &part)];
@@ -46,6 +48,7 @@ async fn list(client: &Client, format: Format, prefix: &str, limit: usize) -> Re
         }
         let page: RoomsPage = client.ask(Method::GET, "/api/rooms", &query).await?;
         rooms.extend(page.rooms);
+        missing.extend(page.missing);
         after = page.next;
         if after.is_none() || rooms.len() >= limit {
             break;
@@ -61,11 +64,15 @@ async fn list(client: &Client, format: Format, prefix: &str, limit: usize) -> Re
                 room.messages.to_string(),
                 room.restarts.to_string(),
                 uptime(room.uptime_ms),
+                output::printable(&room.node),
             ];
             (room, cells)
         })
         .collect();
     output::rows(format, &HEAD, &rows);
+    for part in missing {
+        output::talk(&format!("rooms are missing: {}", output::printable(&part)));
+    }
     if after.is_some() {
         output::talk(&format!("there are more; --limit {limit} was reached"));
     }

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
 
 async fn look(client: &Client, sort: &str) -> Result<Look, Refused> {
     let overview = client.ask(Method::GET, "/api/overview", &[]).await?;
-    let query = [("sort", sort), ("limit", ROOMS)];
+    // On a cluster, like the numbers: those of the node that is asked.
+    let query = [("sort", sort), ("limit", ROOMS), ("here", "true")];
     let page: RoomsPage = client.ask(Method::GET, "/api/rooms", &query).await?;
     Ok(Look { overview, rooms: page.rooms })
 }

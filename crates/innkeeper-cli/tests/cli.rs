@@ -102,6 +102,23 @@ fn rooms_are_listed_shown_and_stopped() {
     assert!(ran(&["rooms", "stop", "a c", "--url", &url]).ends_with("exit 1"));
 }
 
+#[test]
+fn one_node_is_a_cluster_of_its_own() {
+    let server = Program::start(&[]);
+    let url = server.url("");
+    start(&server, "inn");
+    let plain = |what| stdout(&["cluster", what, "--url", &url, "--format", "plain"]);
+    assert_eq!(plain("nodes"), "local\tserving\t1\t1\t1\t-\n");
+    assert_eq!(plain("shards"), "0\tlocal\t0\tserving\n");
+    let table = stdout(&["cluster", "nodes", "--url", &url]);
+    let head = table.lines().next().unwrap();
+    let head: Vec<_> = head.split_whitespace().collect();
+    assert_eq!(head, ["NODE", "STATE", "ROOMS", "SHARDS", "WEIGHT", "SESSION", "LEFT"]);
+    let nodes = stdout(&["cluster", "nodes", "--url", &url, "--format", "json"]);
+    let nodes: Vec<Value> = serde_json::from_str(&nodes).unwrap();
+    assert_eq!((&nodes[0]["here"], nodes.len()), (&Value::Bool(true), 1));
+}
+
 const NOT_THERE: &str = "no room \"b\" runs; POST here to start it\nexit 1";
 
 fn start(server: &Program, room: &str) {

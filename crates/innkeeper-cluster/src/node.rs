@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     shards: Shard,
     /// How often a session has come or gone.
     membership: watch::Sender<u64>,
+    /// How often this one was proven anew after it could not be.
+    proven_anew: AtomicU64,
     /// Who wants to know when something may be done again, or never again.
     waiting: Mutex<Vec<Waker>>,
 }
@@ -158,6 +161,7 @@ impl Node {
             timing: joined.timing,
             shards: settings.shards,
             membership: watch::channel(0).0,
+            proven_anew: AtomicU64::new(0),
             waiting: Mutex::default(),
         });
         let (reports, reported) = mpsc::channel(limits::REPORTS_MAX);
@@ -222,6 +226,13 @@ impl Node {
     pub fn remaining(&self) -> Duration {
         let machine = self.shared.machine.lock();
         Duration::from_nanos(machine.remaining(self.shared.clock.now()))
+    }
+
+    /// How often the gates have shut since the node joined because the session could not be proven.
+    pub fn times_shut(&self) -> u64 {
+        let machine = self.shared.machine.lock();
+        let is_shut = !machine.is_proven(self.shared.clock.now());
+        self.shared.proven_anew.load(Ordering::Relaxed) + u64::from(is_shut)
     }
 
     /// Who owns a shard, as far as is known here. It may have changed.
@@ -311,6 +322,8 @@ impl Shared {
         let commands = machine.apply(event, now);
         let has_changed = machine.sessions() != before;
         let is_anew = machine.is_proven(now) && !was_proven;
+        // Under the lock, so that nobody counts it twice or not at all.
+        self.proven_anew.fetch_add(u64::from(is_anew), Ordering::Relaxed);
         drop(machine);
         if has_changed {
             self.membership.send_modify(|count| *count += 1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use innkeeper::{Keyed, ProcessInfo, State};
+use innkeeper::{Gathered, Keyed, NodeCount, ProcessInfo, State};
 use innkeeper_api::{CensusInfo, Level, Lint, RoomKey};
 use tokio::sync::Mutex;
 
@@ -17,6 +17,15 @@ use crate::room::{Gauge, Room};
 pub(crate) struct Census {
     /// Held while a look is made: whoever asks meanwhile gets that one.
     looks: Mutex<Looks>,
+    /// Likewise, of the rooms of all nodes.
+    counts: Mutex<Option<Counts>>,
+}
+
+/// How many rooms each node has.
+struct Counts {
+    at: Instant,
+    took: Duration,
+    of: Arc<Gathered<Vec<NodeCount>>>,
 }
 
 #[derive(Default)]
@@ -66,11 +75,8 @@ impl Census {
     /// A look that is dropped midway is as if it had not begun.
     pub(crate) async fn latest(&self, rooms: &Keyed<RoomKey, Room>) -> Arc<Look> {
         let mut looks = self.looks.lock().await;
-        if let Some(last) = &looks.last {
-            let fresh = limits::CENSUS_EVERY.max(last.took * limits::CENSUS_REST);
-            if last.age() < fresh {
-                return last.clone();
-            }
+        if let Some(last) = looks.last.as_ref().filter(|last| last.age() < fresh_for(last.took)) {
+            return last.clone();
         }
         let began = clock::now();
         let mut look = Look { at: Some(began), ..Look::default() };
@@ -88,6 +94,34 @@ impl Census {
         looks.last = Some(look.clone());
         look
     }
+
+    /// How many rooms each node of the cluster has; a fresh count, as with looks.
+    ///
+    /// # Cancel safety
+    /// A count that is dropped midway is as if it had not begun.
+    pub(crate) async fn counts(
+        &self,
+        rooms: &Keyed<RoomKey, Room>,
+    ) -> Arc<Gathered<Vec<NodeCount>>> {
+        let mut counts = self.counts.lock().await;
+        if let Some(last) = &*counts {
+            // To wait for somebody who does not answer is no work.
+            let took = if last.of.is_whole() { last.took } else { Duration::ZERO };
+            if last.at.elapsed() < fresh_for(took) {
+                return last.of.clone();
+            }
+        }
+        let at = clock::now();
+        let of = rooms.everywhere().timeout(limits::COUNT_TIMEOUT).count_by_node().await;
+        let of = Arc::new(of);
+        *counts = Some(Counts { at, took: at.elapsed(), of: of.clone() });
+        of
+    }
+}
+
+/// How long something is fresh that took so long.
+fn fresh_for(took: Duration) -> Duration {
+    limits::CENSUS_EVERY.max(took * limits::CENSUS_REST)
 }
 
 impl Looks {

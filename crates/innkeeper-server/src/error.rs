@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use innkeeper::{Away, CallError, GetError, NotDelivered, StopError, Unknown};
+use innkeeper::{Away, CallError, GetError, NoAnswer, NotDelivered, StopError, Unknown};
 use innkeeper_api::{BadKey, Code, Problem, Ran};
 use serde::Serialize;
 
@@ -113,6 +113,16 @@ fn away(why: Away) -> Code {
         Away::NotOwner => Code::NotOwner,
         Away::Frozen => Code::Frozen,
         _ => Code::NotDelivered,
+    }
+}
+
+impl From<NoAnswer> for ApiError {
+    fn from(why: NoAnswer) -> Self {
+        let code = match why {
+            NoAnswer::Away(why) => away(why),
+            _ => Code::NotDelivered,
+        };
+        ApiError::new(code, format_args!("{why}; nobody knows whether it runs, so ask again"))
     }
 }
 

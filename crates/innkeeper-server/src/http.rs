@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod list;
 mod metrics;
+mod nodes;
 mod overview;
 mod page;
 mod rooms;
@@ -47,8 +48,8 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/rooms/{key}", get(rooms::show).post(rooms::start).delete(rooms::stop))
         .route("/api/rooms/{key}/messages", post(rooms::post))
         .route("/api/rooms/{key}/restart", post(rooms::restart))
-        .route("/api/nodes", get(health::nodes))
-        .route("/api/shards", get(health::shards))
+        .route("/api/nodes", get(nodes::nodes))
+        .route("/api/shards", get(nodes::shards))
         .route("/socket/websocket", get(socket::upgrade))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

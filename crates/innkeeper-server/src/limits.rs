@@ -87,6 +87,9 @@ pub const CENSUS_EVERY: Duration = Duration::from_secs(2);
 /// See [`CENSUS_EVERY`].
 pub const CENSUS_REST: u32 = 20;
 
+/// How long the other nodes may take to say how many rooms they have.
+pub const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a start or a stop takes before somebody should look at it.
 pub const SLOW: Duration = Duration::from_secs(10);
 

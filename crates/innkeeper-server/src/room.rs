@@ -25,8 +25,8 @@ pub(crate) struct RoomArgs {
     pub(crate) max_members: usize,
 }
 
-/// What others see of a room without asking it.
-#[derive(Debug, Default)]
+/// What others see of a room without asking it, on other nodes too.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Gauge {
     members: AtomicU64,
     messages: AtomicU64,
@@ -123,7 +123,7 @@ struct Luggage {
     history: VecDeque<Box<RawValue>>,
 }
 
-#[process(remote)]
+#[process(remote, exposes = Gauge)]
 impl Room {
     async fn init(args: &RoomArgs, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let gauge = Arc::new(Gauge::default());

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests.
 
+#[path = "support/cluster.rs"]
+mod cluster;
 #[path = "support/server.rs"]
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cluster::{DEALT, World};
 use server::Server;
 
 /// What is wrong with a text in the classic format, as `promtool check metrics` would say.
@@ -101,6 +104,20 @@ async fn metrics_are_as_prometheus_wants_them() {
     let counts: Vec<u64> =
         buckets.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
     assert!(counts.is_sorted() && counts.last() == Some(&10), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_says_what_it_owns_and_how_sure_it_is() {
+    let (a, _b) = World::default().pair().await;
+    let text = reqwest::get(a.url("/metrics")).await.unwrap().text().await.unwrap();
+    assert_eq!(lint(&text), Vec::<String>::new());
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+    };
+    assert_eq!(value("innkeeper_shards_owned"), f64::from(DEALT.0));
+    assert!(value("innkeeper_session_remaining_seconds") > 0.0);
+    assert_eq!(value("innkeeper_gate_shut_total"), 0.0);
 }
 
 #[test]

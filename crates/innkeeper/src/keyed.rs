@@ -28,7 +28,7 @@ use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
 
 pub use builder::{ArgsPolicy, KeyedBuilder};
-pub use everywhere::{Everywhere, KeyRange};
+pub use everywhere::{Everywhere, KeyRange, NodeCount};
 pub use get::GetOrStart;
 pub use page::{Page, Row};
 pub use stop::Stop;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
 use crate::exit::ExitReason;
 use crate::gathered::{Gathered, NoAnswer};
-use crate::keyed::{Key, KeyRange, Outcome, Page};
+use crate::keyed::{Key, KeyRange, NodeCount, Outcome, Page};
 use crate::observe::ProcessInfo;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
@@ -156,8 +156,8 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
         within: Duration,
     ) -> Later<'static, Result<Option<ProcessInfo>, NoAnswer>>;
 
-    /// How many keys are taken, on all nodes.
-    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>>;
+    /// How many keys are taken, by nodes.
+    fn count(&self, within: Duration) -> Later<'static, Gathered<Vec<NodeCount>>>;
 
     /// The first `limit` keys of a range, of all nodes. Asked only where keys have an order.
     fn page(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
-    Away, ExitReason, Gathered, GetError, Incarnation, Key, KeyRange, Message, NoAnswer,
+    Away, ExitReason, Gathered, GetError, Incarnation, Key, KeyRange, Message, NoAnswer, NodeCount,
     NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
 };
 use serde::Serialize;
@@ -280,7 +280,7 @@ where
         })
     }
 
-    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+    fn count(&self, within: Duration) -> Later<'static, Gathered<Vec<NodeCount>>> {
         Box::pin(self.view().count(within))
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Standing, Tenure, current};
 use innkeeper::{
-    Away, Gathered, Key, KeyRange, Missing, NoAnswer, NotDelivered, Page, Row, Unknown,
+    Away, Gathered, Key, KeyRange, Missing, NoAnswer, NodeCount, NotDelivered, Page, Row, Unknown,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,8 @@ pub(crate) enum Look<K> {
 /// The part of an answer that one node gives, for some shards.
 #[derive(Debug)]
 struct Share<K> {
+    /// Its name, if it is not this one.
+    node: Option<Arc<str>>,
     shards: Vec<Shard>,
     count: usize,
     rows: Vec<Row<K>>,
@@ -82,16 +84,18 @@ where
         View { inner, scope, here }
     }
 
-    pub(crate) async fn count(self, within: Duration) -> Gathered<usize> {
-        self.sum(Look::Count, within).await
+    pub(crate) async fn count(self, within: Duration) -> Gathered<Vec<NodeCount>> {
+        let Gathered { value: shares, missing } = self.gather(&Look::Count, within).await;
+        let mut keys: BTreeMap<Option<Arc<str>>, usize> = BTreeMap::new();
+        for share in shares {
+            *keys.entry(share.node).or_default() += share.count;
+        }
+        let value = keys.into_iter().map(|(node, keys)| NodeCount { node, keys }).collect();
+        Gathered { value, missing }
     }
 
     pub(crate) async fn stop_all(self, within: Duration) -> Gathered<usize> {
-        self.sum(Look::StopAll, within).await
-    }
-
-    async fn sum(self, look: Look<K>, within: Duration) -> Gathered<usize> {
-        let Gathered { value: shares, missing } = self.gather(&look, within).await;
+        let Gathered { value: shares, missing } = self.gather(&Look::StopAll, within).await;
         Gathered { value: shares.iter().map(|share| share.count).sum(), missing }
     }
 
@@ -246,13 +250,15 @@ where
             Some(Row { key, info })
         };
         let rows = rows.into_iter().map(row).collect::<Option<_>>()?;
-        Some(Share { shards, count: usize::try_from(count).ok()?, rows, next })
+        let (node, count) = (Some(node.clone()), usize::try_from(count).ok()?);
+        Some(Share { node, shards, count, rows, next })
     }
 
     /// The part of this node, for those of these shards that it acts for meanwhile.
     async fn share(&self, of: &[Shard], look: &Look<K>) -> Share<K> {
         let mut held = Held::new(&self.inner, of);
-        let mut share = Share { shards: Vec::new(), count: 0, rows: Vec::new(), next: None };
+        let (shards, rows) = (Vec::new(), Vec::new());
+        let mut share = Share { node: None, shards, count: 0, rows, next: None };
         match look {
             Look::Count => {
                 let mut counts = vec![0; held.0.len()];
@@ -413,7 +419,7 @@ mod tests {
             info: ProcessInfo::new(key.to_string(), Incarnation::from_bits(1)),
         });
         let next = (shown < keys.len()).then(|| keys[shown - 1]);
-        Share { shards: Vec::new(), count: 0, rows: rows.collect(), next }
+        Share { node: None, shards: Vec::new(), count: 0, rows: rows.collect(), next }
     }
 
     fn keys(page: &Page<u32>) -> (Vec<u32>, Option<u32>) {

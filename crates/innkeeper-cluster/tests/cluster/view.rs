@@ -60,6 +60,12 @@ async fn all_keys_are_counted_and_listed_in_order_from_every_node() {
     for node in &nodes {
         assert!(node.rooms.count() < 50, "its own alone");
         assert_eq!(node.rooms.everywhere().count().await, Gathered::whole(50));
+        let others = nodes.iter().filter(|other| other.name != node.name);
+        let others = others.map(|other| (Some(other.name.as_str()), other.rooms.count()));
+        let counts = node.rooms.everywhere().count_by_node().await.value;
+        let counts: Vec<_> = counts.iter().map(|at| (at.node.as_deref(), at.keys)).collect();
+        let own = std::iter::once((None, node.rooms.count()));
+        assert_eq!(counts, own.chain(others).collect::<Vec<_>>());
         for limit in [1, 7, 50, 51] {
             assert_eq!(paged(node, limit).await, all, "pages of {limit}");
         }

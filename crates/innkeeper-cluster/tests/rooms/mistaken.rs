@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Standing, Tenure};
 use innkeeper::{
-    ExitReason, Gathered, GetError, KeyRange, NoAnswer, NotDelivered, Outcome, Page, ProcessInfo,
-    ProcessRef, StopError,
+    ExitReason, Gathered, GetError, KeyRange, NoAnswer, NodeCount, NotDelivered, Outcome, Page,
+    ProcessInfo, ProcessRef, StopError,
 };
 use innkeeper_cluster::Cluster;
 
@@ -129,7 +129,7 @@ impl Placement<String, Room> for Placing {
         self.real.info(key, within)
     }
 
-    fn count(&self, within: Duration) -> Later<'static, Gathered<usize>> {
+    fn count(&self, within: Duration) -> Later<'static, Gathered<Vec<NodeCount>>> {
         self.real.count(within)
     }
 

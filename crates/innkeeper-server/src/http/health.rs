@@ -1,12 +1,10 @@
-//! Whether the server is up, whether it takes work, and what it consists of.
+//! Whether the server is up, and whether it takes work.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use innkeeper_api::{NodeInfo, ShardInfo};
 use innkeeper_cluster::Cluster;
 
 use crate::app::App;
@@ -47,27 +45,4 @@ fn report(name: &str, uri: &Uri, checks: &[(&str, Result<(), &str>)]) -> Respons
     }
     let end = if failed { "failed" } else { "passed" };
     (status, format!("{lines}{name} check {end}\n")).into_response()
-}
-
-/// This node.
-pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Json<Vec<NodeInfo>> {
-    let state = if app.intake.is_draining() { "draining" } else { "serving" };
-    Json(vec![NodeInfo {
-        node: app.node.to_string(),
-        state: state.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        rooms: app.rooms.count() as u64,
-        shards: 1,
-        uptime_ms: app.uptime_ms(),
-    }])
-}
-
-/// On one node, the whole key space is one shard that never changes hands.
-pub(crate) async fn shards(State(app): State<Arc<App>>) -> Json<Vec<ShardInfo>> {
-    Json(vec![ShardInfo {
-        shard: 0,
-        node: app.node.to_string(),
-        epoch: 0,
-        state: "serving".to_owned(),
-    }])
 }

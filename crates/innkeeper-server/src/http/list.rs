@@ -1,13 +1,14 @@
 //! The list of rooms: searched, ordered and cut into pages here, so that a screen asks for what it
-//! shows.
+//! shows. Of all nodes, it is in the order of the keys alone.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use innkeeper::ProcessInfo;
+use innkeeper::{Gathered, ProcessInfo};
 use innkeeper_api::{Code, RoomKey, RoomsPage};
 use serde::Deserialize;
 
@@ -30,6 +31,9 @@ pub(crate) struct Part {
     state: Option<String>,
     #[serde(default)]
     sort: Sort,
+    /// Only rooms of this node.
+    #[serde(default)]
+    here: bool,
     after: Option<RoomKey>,
     /// What the last row of the page before was ordered by.
     after_value: Option<u64>,
@@ -89,10 +93,40 @@ pub(crate) async fn show(
         let detail = format_args!("expected a limit of 1 to {}, got {limit}", limits::PAGE);
         return Err(ApiError::new(Code::BadRequest, detail));
     }
+    if app.cluster.is_some() && !part.here {
+        return everywhere(&app, &part, limit).await.map(Json);
+    }
     if part.sort == Sort::Key && part.state.is_none() {
         return Ok(Json(by_key(&app, &part, limit).await));
     }
     Ok(Json(by_value(&app, &part, limit).await))
+}
+
+/// Asks every node for the first of its own. Keys that begin alike are next to each other.
+async fn everywhere(app: &App, part: &Part, limit: usize) -> Result<RoomsPage, ApiError> {
+    if !part.contains.is_empty() || part.state.is_some() || part.sort != Sort::Key {
+        let detail = "rooms of all nodes are listed by key, from a prefix on: contains, state and \
+                      sort go with here=true, which is this node alone";
+        return Err(ApiError::new(Code::BadRequest, detail));
+    }
+    let prefix = part.prefix.as_str();
+    let from = match &part.after {
+        Some(after) if after.as_str() >= prefix => Bound::Excluded(after.clone()),
+        _ if prefix.is_empty() => Bound::Unbounded,
+        _ => Bound::Included(prefix.parse()?),
+    };
+    let Gathered { value: mut page, missing } =
+        app.rooms.everywhere().page((from, Bound::Unbounded), limit).await;
+    let all = page.rows.len();
+    page.rows.retain(|row| row.key.as_str().starts_with(prefix));
+    // Behind the first key that begins otherwise there is none.
+    let next = page.next.filter(|_| page.rows.len() == all);
+    Ok(RoomsPage {
+        rooms: page.rows.iter().map(|row| room_info(app, &row.key, &row.info)).collect(),
+        next: next.map(|key| key.to_string()),
+        next_value: None,
+        missing: missing.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// Looks at keys alone, and only at those rooms that it shows.
@@ -103,7 +137,7 @@ async fn by_key(app: &App, part: &Part, limit: usize) -> RoomsPage {
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| row.key.to_string());
     let rooms = rows.iter().map(|row| room_info(app, &row.key, &row.info)).collect();
-    RoomsPage { rooms, next, next_value: None }
+    RoomsPage { rooms, next, next_value: None, missing: Vec::new() }
 }
 
 /// Looks at every room that the search leaves, and keeps the first of them.
@@ -145,6 +179,7 @@ async fn by_value(app: &App, part: &Part, limit: usize) -> RoomsPage {
         next: last.map(|row| row.place.1.to_string()),
         next_value: last.map(|row| row.place.0.0),
         rooms: rows.iter().map(|row| room_info(app, &row.place.1, &row.info)).collect(),
+        missing: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use innkeeper::{Counters, START_SECONDS};
+use innkeeper_cluster::Node;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -95,6 +96,9 @@ impl Collector for Everything {
         ];
         let open = open.map(|(name, gauge)| ([("protocol", name)], get(gauge)));
         gauges(&mut to, "innkeeper_connections", "Open connections", &open)?;
+        if let Some(cluster) = &app.cluster {
+            ownership(&mut to, cluster.node())?;
+        }
         let version = [([("version", env!("CARGO_PKG_VERSION"))], 1)];
         gauges(&mut to, "innkeeper_build_info", "What this program is; always 1", &version)
     }
@@ -165,6 +169,27 @@ fn calls(to: &mut DescriptorEncoder<'_>, app: &App) -> Result<(), Error> {
         ConstCounter::new(get(counter)).encode(calls.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+fn ownership(to: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), Error> {
+    let me = node.session();
+    let owned = node.owners().into_iter().flatten().filter(|owned| owned.owner == me).count();
+    let family = to.encode_descriptor(
+        "innkeeper_shards_owned",
+        "Shards that this node owns",
+        None,
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(owned as u64).encode(family)?;
+    let family = to.encode_descriptor(
+        "innkeeper_session_remaining",
+        "For how long the session can be proven without another heartbeat",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(node.remaining().as_secs_f64()).encode(family)?;
+    let help = "How often all gates have shut because the session could not be proven";
+    counter(to, "innkeeper_gate_shut", help, node.times_shut())
 }
 
 fn counters(

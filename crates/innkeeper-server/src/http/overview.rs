@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 use axum::Json;
 use axum::extract::State;
 use innkeeper::Counters;
-use innkeeper_api::{Level, Lint, Overview};
+use innkeeper_api::{EverywhereInfo, Level, Lint, Overview};
 
 use crate::app::App;
 use crate::memory;
 
 /// `GET /api/overview`
 pub(crate) async fn show(State(app): State<Arc<App>>) -> Json<Overview> {
-    let look = app.census.latest(&app.rooms).await;
+    let (look, everywhere) = tokio::join!(app.census.latest(&app.rooms), everywhere(&app));
     let mut lints = look.lints();
     lints.extend(full_house(app.rooms.count(), app.config.max_rooms));
     let draining = app.intake.is_draining();
@@ -33,6 +33,18 @@ pub(crate) async fn show(State(app): State<Arc<App>>) -> Json<Overview> {
         ]),
         census: look.info(),
         lints,
+        everywhere,
+    })
+}
+
+async fn everywhere(app: &App) -> Option<EverywhereInfo> {
+    let (cluster, joining) = (app.cluster.as_ref()?, app.config.cluster.as_ref()?);
+    let counts = app.census.counts(&app.rooms).await;
+    Some(EverywhereInfo {
+        cluster: joining.settings.cluster.clone(),
+        nodes: cluster.nodes().len() as u64,
+        rooms: counts.value.iter().map(|count| count.keys as u64).sum(),
+        missing: counts.missing.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use innkeeper::{Outcome, ProcessInfo};
+use innkeeper::{GetError, Outcome, ProcessInfo};
 use innkeeper_api::{
     Code, ExitInfo, NewMessage, Posted, RoomInfo, RoomKey, StartOutcome, StartedRoom,
 };
@@ -54,7 +54,7 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     KeyOf(key): KeyOf,
 ) -> Result<Json<RoomInfo>, ApiError> {
-    let info = app.rooms.info(&key).ok_or_else(|| not_running(&key))?;
+    let info = app.rooms.everywhere().info(&key).await?.ok_or_else(|| not_running(&key))?;
     Ok(Json(room_info(&app, &key, &info)))
 }
 
@@ -103,7 +103,11 @@ pub(crate) async fn restart(
     KeyOf(key): KeyOf,
 ) -> Result<StatusCode, ApiError> {
     guard::check_admin(&app, &headers)?;
-    let room = app.rooms.whereis(&key).ok_or_else(|| not_running(&key))?;
+    let got = app.rooms.get(&key).timeout(limits::ROOM_TIMEOUT).await;
+    let room = got.and_then(Outcome::process).map_err(|error| match error {
+        GetError::NotFound => not_running(&key),
+        error => error.into(),
+    })?;
     room.kill();
     let ended = tokio::time::timeout(limits::STOP_TIMEOUT, room.ended()).await;
     ended.map_err(|_| ApiError::still_stopping("the room has not ended yet; it was told to"))?;
@@ -130,8 +134,8 @@ pub(crate) fn room_info(app: &App, key: &RoomKey, info: &ProcessInfo) -> RoomInf
     RoomInfo {
         room: key.to_string(),
         incarnation: info.incarnation.to_string(),
-        epoch: 0,
-        node: app.node.to_string(),
+        epoch: info.epoch,
+        node: info.node.as_ref().unwrap_or(&app.node).to_string(),
         state: state_word(info).into_owned(),
         members: gauge.as_ref().map_or(0, |gauge| gauge.members()),
         messages: gauge.as_ref().map_or(0, |gauge| gauge.messages()),

@@ -47,9 +47,19 @@ impl<K: Key, P: Process> Everywhere<K, P> {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn count(self) -> Gathered<usize> {
+        let Gathered { value, missing } = self.count_by_node().await;
+        Gathered { value: value.iter().map(|count| count.keys).sum(), missing }
+    }
+
+    /// How many keys are taken on each node that answers, in the order of their names; the one that
+    /// was asked comes first. A node that no key can be on may not be there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn count_by_node(self) -> Gathered<Vec<NodeCount>> {
         let time = self.look_time();
         match &self.scope.shared.placement {
-            None => Gathered::whole(self.scope.table.len()),
+            None => Gathered::whole(vec![NodeCount { node: None, keys: self.scope.table.len() }]),
             Some(placement) => placement.count(time).await,
         }
     }
@@ -129,6 +139,15 @@ impl<K: Key + Ord, P: Process> Everywhere<K, P> {
         };
         placement.page(range, limit, time).await
     }
+}
+
+/// How many keys are taken on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCount {
+    /// Its name; `None` if it is the one that was asked.
+    pub node: Option<Arc<str>>,
+    /// How many.
+    pub keys: usize,
 }
 
 /// From where to where a page may reach.

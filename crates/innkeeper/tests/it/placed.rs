@@ -9,8 +9,8 @@ use innkeeper::placement::{
 };
 use innkeeper::{
     Away, CallError, ExitReason, Gathered, GetError, Incarnation, KeyRange, Keyed, Missing,
-    NoAnswer, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Subscription,
-    Supervisor, Unknown, Unsubscribed,
+    NoAnswer, NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError,
+    Subscription, Supervisor, Unknown, Unsubscribed,
 };
 
 use crate::support::{
@@ -161,15 +161,16 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
     }
 
     /// Of those that run under the right that it has now.
-    fn count(&self, _: Duration) -> Later<'static, Gathered<usize>> {
+    fn count(&self, _: Duration) -> Later<'static, Gathered<Vec<NodeCount>>> {
         let (here, right) = (self.hosted(), self.right.lock().unwrap().clone());
         Box::pin(async move {
             let Some(right) = right else {
-                return Gathered { value: 0, missing: vec![Missing::Nobody { parts: 1, of: 1 }] };
+                let missing = vec![Missing::Nobody { parts: 1, of: 1 }];
+                return Gathered { value: Vec::new(), missing };
             };
             let mut count = 0;
             here.visit(|tenure| count += usize::from(tenure.epoch() == right.epoch)).await;
-            Gathered::whole(count)
+            Gathered::whole(vec![NodeCount { node: None, keys: count }])
         })
     }
 

@@ -26,7 +26,14 @@ const FILE_LINES_MAX: usize = 500;
 const TEST_FILE_LINES_MAX: usize = 800;
 
 /// Packages that nobody runs but who works on this one.
-const CHORES: [&str; 4] = ["xtask", "innkeeper-bench", "innkeeper-sim", "innkeeper-examples"];
+const CHORES: [&str; 6] = [
+    "xtask",
+    "innkeeper-bench",
+    "innkeeper-sim",
+    "innkeeper-examples",
+    "innkeeper-drill",
+    "innkeeper-judge",
+];
 
 /// Where tasks are made, by package: each has a parent that awaits it.
 const SPAWNERS: [(&str, &[&str]); 5] = [

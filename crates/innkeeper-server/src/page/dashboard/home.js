@@ -36,9 +36,10 @@ function open(desk, main) {
       make("h2", { id: "states" }, "Rooms by state"), bar, legend),
   );
   return desk.watch((overview) => {
-    const { rooms } = overview.now;
+    const { everywhere } = overview;
+    const rooms = everywhere?.rooms ?? overview.now.rooms;
     headline.textContent = rooms === 1 ? "1 room is open." : `${count(rooms)} rooms are open.`;
-    about.textContent = `innkeeper ${overview.version} on ${overview.node}, up ` +
+    about.textContent = (everywhere ? ofCluster(everywhere, overview) : "") + `innkeeper ${overview.version} on ${overview.node}, up ` +
       `${ago(overview.uptime_ms)}; ${count(overview.now.buckets)} buckets, room for ` +
       `${count(overview.limits.rooms)}. Looked at every room ${ago(overview.census.age_ms)} ago, ` +
       `in ${overview.census.took_ms} ms.`;
@@ -46,6 +47,14 @@ function open(desk, main) {
     showStates(bar, legend, overview.census.states);
     FIGURES.forEach(([, , values, say], n) => figures[n].show(values(desk), say));
   });
+}
+
+/** On a cluster the headline is of all nodes, and the rest of the one that is asked. */
+function ofCluster(everywhere, { node, now }) {
+  const missing = everywhere.missing ?? [];
+  const lacks = missing.length > 0 ? ` Not counted: ${missing.join("; ")}.` : "";
+  return `${count(everywhere.nodes)} nodes of ${everywhere.cluster} have them, ${node} has ` +
+    `${count(now.rooms)}.${lacks} Everything below is of ${node} alone. `;
 }
 
 function showLints(list, lints) {

@@ -10,7 +10,8 @@ function open(desk, main) {
   const board = make("div", { class: "board" });
   const about = make("p", { class: "about" });
   const problem = make("div");
-  const head = ["Node", "State", "Version", "Rooms", "Shards", "Up for"];
+  const head = ["Node", "State", "Rooms", "Shards", "Weight", "Session left", "Version", "Up for"];
+  let drawn = "";
   main.append(
     make("h1", {}, "Nodes"), problem,
     make("div", { class: "scroll" }, make("table", { class: "rows nodes" },
@@ -23,12 +24,14 @@ function open(desk, main) {
     try {
       const [list, shards] = await Promise.all([desk.ask("/api/nodes"), desk.ask("/api/shards")]);
       problem.replaceChildren();
-      nodes.replaceChildren(...list.map(nodeRow));
-      about.textContent = shards.length === 1
-        ? "One node: the whole key space is one shard, and it never changes hands."
-        : `The keys are spread over ${count(shards.length)} shards. Each belongs to one node, ` +
-          "fenced by its epoch.";
-      board.replaceChildren(...list.map((node) => shardRow(node, shards)));
+      nodes.replaceChildren(...list.map((node) => nodeRow(node, list.length > 1)));
+      // There may be thousands of holes: they are not made anew while nothing changes.
+      const names = [...new Set(list.map((node) => node.node))];
+      const now = JSON.stringify([names, shards]);
+      if (now === drawn) return;
+      drawn = now;
+      about.textContent = said(shards);
+      board.replaceChildren(...names.map((name) => shardRow(name, shards)));
     } catch (error) {
       problem.replaceChildren(trouble(error));
       throw error;
@@ -36,34 +39,48 @@ function open(desk, main) {
   });
 }
 
-function nodeRow(node) {
+function said(shards) {
+  if (shards.length === 1) {
+    return "One node: the whole key space is one shard, and it never changes hands.";
+  }
+  const unowned = shards.filter((shard) => shard.node === null).length;
+  const left = unowned > 0 ? ` ${count(unowned)} of them belong to nobody now.` : "";
+  return `The keys are spread over ${count(shards.length)} shards. Each belongs to one node, ` +
+    `fenced by its epoch.${left}`;
+}
+
+/** What a node alone knows of itself is asked of that node; here it is a dash. */
+function nodeRow(node, isOfMany) {
+  const known = (value, say) => (value == null ? "–" : say(value));
   const cell = (name, value) => make("td", { class: "number", "data-name": name }, value);
+  const here = isOfMany && node.here ? make("span", { class: "unit" }, " this node") : null;
   return make("tr", {},
-    make("th", { scope: "row" }, node.node),
-    make("td", { class: "in-state" }, stateMark(node.state)), cell("version", node.version),
-    cell("rooms", count(node.rooms)), cell("shards", count(node.shards)),
-    cell("up", ago(node.uptime_ms)));
+    make("th", { scope: "row" }, node.node, here),
+    make("td", { class: "in-state" }, stateMark(node.state)),
+    cell("rooms", known(node.rooms, count)), cell("shards", count(node.shards)),
+    cell("weight", count(node.weight)), cell("session", known(node.session_left_ms, ago)),
+    cell("version", node.version ?? "–"), cell("up", known(node.uptime_ms, ago)));
 }
 
 /** A row of pigeonholes: a key hangs in those that the node has. */
-function shardRow(node, shards) {
-  const mine = shards.filter((shard) => shard.node === node.node);
+function shardRow(name, shards) {
+  const mine = shards.filter((shard) => shard.node === name);
   const holes = shards.map((shard) => {
-    const isMine = shard.node === node.node;
+    const isMine = shard.node === name;
     const hole = make("span", { class: "hole", "data-mine": isMine || null,
       "data-state": isMine ? shard.state : null });
     hole.title = isMine
       ? `shard ${shard.shard}: ${shard.state}, epoch ${shard.epoch}`
-      : `shard ${shard.shard}: of ${shard.node}`;
+      : `shard ${shard.shard}: of ${shard.node ?? "nobody"}`;
     if (shards.length <= ROOMY) hole.textContent = String(shard.shard);
     return hole;
   });
   const states = Object.entries(Object.groupBy(mine, (shard) => shard.state));
-  const said = states.map(([state, list]) => `${count(list.length)} ${state}`).join(", ");
+  const words = states.map(([state, list]) => `${count(list.length)} ${state}`).join(", ");
   return make("div", { class: "board-row" },
-    make("p", { class: "board-name" }, node.node, " ", make("span", { class: "unit" }, said)),
+    make("p", { class: "board-name" }, name, " ", make("span", { class: "unit" }, words)),
     make("div", { class: "holes", role: "img", "data-small": shards.length > ROOMY || null,
-      "aria-label": `${node.node} has ${count(mine.length)} of ${count(shards.length)} shards: ${said}`,
+      "aria-label": `${name} has ${count(mine.length)} of ${count(shards.length)} shards: ${words}`,
     }, ...holes));
 }
 

@@ -1,4 +1,5 @@
-// Rooms: searched, ordered and paged by the server; the page holds what it shows and no more.
+// Rooms: searched, ordered and paged by the server; the page holds what it shows and no more. On a
+// cluster, rooms by key are those of all nodes; any other order is that of one node.
 
 import { ago, count, make, roomLink, stateMark, trouble } from "./desk.js";
 
@@ -26,8 +27,11 @@ class List {
   #head = make("tr");
   #back;
   #on;
+  #search = make("input", { type: "search", id: "contains", autocomplete: "off",
+    spellcheck: "false" });
   #stop;
   #turn = 0;
+  #wasWide = false;
 
   constructor(desk, main, params) {
     this.#desk = desk;
@@ -46,25 +50,38 @@ class List {
       make("div", { class: "pager" }, this.#caption, this.#back, this.#on),
     );
     this.#showHead();
-    this.#stop = desk.repeat(() => this.#load(), 5_000);
+    const stop = desk.repeat(() => this.#load(), 5_000);
+    // Whether there are other nodes is known with the first overview.
+    const unwatch = desk.watch(() => {
+      if (this.#isWide() !== this.#wasWide) this.#load().catch(() => {});
+    });
+    this.#stop = () => {
+      stop();
+      unwatch();
+    };
   }
 
   close = () => this.#stop();
 
+  /** Whether rooms of all nodes are shown. */
+  #isWide() {
+    const { sort, state } = this.#query;
+    return Boolean(this.#desk.overview?.everywhere) && sort === "key" && !state;
+  }
+
   #form() {
-    const search = make("input", { type: "search", id: "contains", autocomplete: "off",
-      spellcheck: "false", placeholder: "part of a key", value: this.#query.contains });
+    this.#search.value = this.#query.contains;
     const state = make("select", { id: "by-state" }, ...STATES.map((word) =>
       make("option", { value: word, selected: word === this.#query.state }, word || "any state")));
     let timer = null;
-    search.addEventListener("input", () => {
+    this.#search.addEventListener("input", () => {
       clearTimeout(timer);
-      timer = setTimeout(() => this.#ask({ contains: search.value }), 250);
+      timer = setTimeout(() => this.#ask({ contains: this.#search.value }), 250);
     });
     state.addEventListener("change", () => this.#ask({ state: state.value }));
     return make("form", { class: "search", role: "search",
       onsubmit: (event) => event.preventDefault() },
-      make("label", { for: "contains", class: "visually-hidden" }, "Search by key"), search,
+      make("label", { for: "contains", class: "visually-hidden" }, "Search by key"), this.#search,
       make("label", { for: "by-state", class: "visually-hidden" }, "State"), state);
   }
 
@@ -94,9 +111,12 @@ class List {
   async #load() {
     this.#turn += 1;
     const turn = this.#turn;
+    const isWide = this.#wasWide = this.#isWide();
+    this.#search.placeholder = isWide ? "beginning of a key" : "part of a key";
     const query = new URLSearchParams({ limit: ROWS, sort: this.#query.sort, ...this.#at });
-    if (this.#query.contains) query.set("contains", this.#query.contains);
+    if (this.#query.contains) query.set(isWide ? "prefix" : "contains", this.#query.contains);
     if (this.#query.state) query.set("state", this.#query.state);
+    if (!isWide) query.set("here", "true");
     try {
       const page = await this.#desk.ask(`/api/rooms?${query}`);
       // Meanwhile something else may have been asked.
@@ -107,18 +127,22 @@ class List {
     }
   }
 
-  #show({ rooms, next, next_value: value }) {
+  #show({ rooms, next, next_value: value, missing = [] }) {
     this.#next = next === null ? null : { after: next };
     if (this.#next && value !== undefined) this.#next.after_value = value;
     this.#body.replaceChildren(...rooms.map(row));
     this.#back.disabled = this.#trail.length === 0;
     this.#on.disabled = this.#next === null;
     const first = this.#trail.length * ROWS;
-    const all = this.#desk.overview ? ` of ${count(this.#desk.overview.now.rooms)} in all` : "";
+    const { everywhere, now } = this.#desk.overview ?? {};
+    const open = this.#wasWide ? everywhere.rooms : now?.rooms;
+    const all = open === undefined ? "" : ` of ${count(open)} in all`;
+    const whose = everywhere && !this.#wasWide ? " on this node" : "";
+    const lacks = missing.length > 0 ? ` (not listed: ${missing.join("; ")})` : "";
     const is = this.#query.contains || this.#query.state;
-    this.#caption.textContent = rooms.length === 0
-      ? (is ? "No room is like that." : "No room is open.")
-      : `${count(first + 1)} to ${count(first + rooms.length)}${is ? "" : all}`;
+    this.#caption.textContent = (rooms.length === 0
+      ? `${is ? "No room is like that" : "No room is open"}${whose}.`
+      : `${count(first + 1)} to ${count(first + rooms.length)}${is ? "" : all}${whose}`) + lacks;
   }
 
   #showHead() {

@@ -1,0 +1,78 @@
+//! Servers that are nodes of one cluster, within one process.
+
+#![allow(dead_code)] // Each test binary uses a part of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_cluster::Settings;
+use innkeeper_cluster::clock::Machine;
+use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::net::memory::Memory as Wires;
+use innkeeper_server::Joining;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::server::{SOON, Server};
+
+pub(crate) const SHARDS: u16 = 8;
+
+/// How the shards are dealt to nodes that are called `a` and `b`.
+pub(crate) const DEALT: (u16, u16) = (5, 3);
+
+/// What the nodes of a cluster share.
+#[derive(Default)]
+pub(crate) struct World {
+    memory: Memory,
+    pub(crate) wires: Wires,
+}
+
+impl World {
+    /// A node that others reach at `NAME:1`.
+    pub(crate) async fn node(&self, name: &str) -> Server {
+        let settings = Settings {
+            cluster: "test".to_owned(),
+            name: name.to_owned(),
+            address: format!("{name}:1"),
+            weight: 1,
+            shards: SHARDS,
+            session: Duration::from_secs(10),
+        };
+        let net = Arc::new(self.wires.port(&settings.address));
+        let coordinator = Arc::new(self.memory.clone());
+        let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
+        Server::with(|config| {
+            config.node = name.to_owned();
+            config.cluster = Some(joining);
+        })
+        .await
+    }
+
+    /// The nodes `a` and `b`, each with its shards.
+    pub(crate) async fn pair(&self) -> (Server, Server) {
+        let (a, b) = (self.node("a").await, self.node("b").await);
+        let is_dealt = async |server: &Server| {
+            let (mut of_a, mut of_b) = (0_u16, 0_u16);
+            for shard in get(server, "/api/shards").await.as_array().unwrap() {
+                let serves = shard["state"] == "serving";
+                of_a += u16::from(serves && shard["node"] == "a");
+                of_b += u16::from(serves && shard["node"] == "b");
+            }
+            (of_a, of_b) == DEALT
+        };
+        let dealt = async {
+            while !(is_dealt(&a).await && is_dealt(&b).await) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if timeout(SOON, dealt).await.is_err() {
+            panic!("not dealt: {}, {}", get(&a, "/api/nodes").await, get(&b, "/api/shards").await);
+        }
+        (a, b)
+    }
+}
+
+pub(crate) async fn get(server: &Server, path: &str) -> Value {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    client.get(server.url(path)).send().await.unwrap().json().await.unwrap()
+}
