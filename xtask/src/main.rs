@@ -69,7 +69,9 @@ fn test(steps: &mut Steps) {
 fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
     let mut all = vec!["--workspace"];
-    if !install::builds_etcd() {
+    if install::builds_etcd() {
+        all.extend(["--features", "innkeeper-cli/cluster"]);
+    } else {
         steps.skip("what is on etcd: install protobuf-compiler and libprotobuf-dev");
         all.extend(["--exclude", "innkeeper-etcd", "--exclude", "innkeeper-drill"]);
     }

@@ -10,7 +10,7 @@ mod turn;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -54,8 +54,6 @@ pub(crate) struct Cell<O: Owner> {
     signal: AtomicU8,
     /// How many messages the runner has taken and not begun. Written by the runner.
     taken: AtomicU32,
-    /// Wakes the runner, once that has been pending: all its life it is one task.
-    runner: OnceLock<Waker>,
     core: Mutex<Core<MessageOf<O>>>,
     // Last, for it is hardly written: what is written for each message is not beside another cell.
     pub(crate) owner: O,
@@ -64,9 +62,9 @@ pub(crate) struct Cell<O: Owner> {
 struct Core<M: Message> {
     slot: Slot,
     inbox: Inbox<M>,
-    /// The runner is pending, and has not been woken.
-    asleep: bool,
-    /// It waits for a message, not for user code.
+    /// Wakes the runner. There whenever the runner is pending.
+    waker: Option<Waker>,
+    /// The runner waits for a message, not for user code, and has not been woken.
     idle: bool,
     /// The runner is not at rest: it keeps memory to serve with.
     awake: bool,
@@ -105,7 +103,7 @@ pub(crate) struct Orders {
 #[must_use = "the commands of an event have to be carried out"]
 pub(crate) struct Effects<M: Message> {
     settle: Option<(Arc<Flight>, Outcome)>,
-    wake: bool,
+    wake: Option<Waker>,
     /// Boxed, for mostly nothing waits.
     returned: Option<Box<(VecDeque<Envelope<M>>, NotDelivered)>>,
 }
@@ -139,12 +137,11 @@ impl<O: Owner> Cell<O> {
             live: AtomicU64::new(0),
             signal: AtomicU8::new(0),
             taken: AtomicU32::new(0),
-            runner: OnceLock::new(),
             owner,
             core: Mutex::new(Core {
                 slot: Slot::begin(Incarnation::next(), keeps_mail, now),
                 inbox: Inbox::new(),
-                asleep: false,
+                waker: None,
                 idle: false,
                 awake: false,
                 quiet: 0,
@@ -253,9 +250,11 @@ impl<O: Owner> Cell<O> {
         if asked {
             core.quiet = 0;
         }
-        let wake = rest && self.raise(&mut core, turn::REST);
+        let wake = if rest { self.raise(&mut core, turn::REST) } else { None };
         drop(core);
-        self.wake_if(wake);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
         if asked {
             self.notify(incarnation, Notice::Idle);
         }
@@ -325,17 +324,17 @@ impl<O: Owner> Cell<O> {
     ) -> Effects<MessageOf<O>> {
         let live = core.slot.live().map_or(0, Incarnation::to_bits);
         self.live.store(live, Ordering::Release);
-        let wake = step.signal.is_some_and(|signal| self.order(core, signal, now));
+        let wake = step.signal.and_then(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
         let waiting = step.hand_back.filter(|_| core.inbox.len() > 0);
         let returned = waiting.map(|why| Box::new((core.inbox.drain(), why)));
         Effects { settle, wake, returned }
     }
 
-    /// Puts an order where the runner finds it; answers whether that is to be woken.
-    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> bool {
+    /// Puts an order where the runner finds it.
+    fn order(&self, core: &mut Core<MessageOf<O>>, signal: Signal, now: Moment) -> Option<Waker> {
         let bit = match signal {
-            Signal::Look => return std::mem::take(&mut core.asleep),
+            Signal::Look => return core.waker.take(),
             Signal::Stop(reason) => {
                 let orders = core.orders(now);
                 orders.stop.get_or_insert(reason);
@@ -365,24 +364,10 @@ impl<O: Owner> Cell<O> {
         self.taken.load(Ordering::Relaxed) as usize
     }
 
-    /// As [`order`](Self::order).
-    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> bool {
+    fn raise(&self, core: &mut Core<MessageOf<O>>, bit: u8) -> Option<Waker> {
         self.signal.fetch_or(bit, Ordering::Release);
         core.idle = false;
-        std::mem::take(&mut core.asleep)
-    }
-
-    /// Wakes the runner. Without the lock.
-    fn wake_if(&self, asleep: bool) {
-        if asleep && let Some(runner) = self.runner.get() {
-            runner.wake_by_ref();
-        }
-    }
-
-    /// Notes under the lock that the runner is pending.
-    fn sleep(&self, core: &mut Core<MessageOf<O>>, cx: &Context<'_>) {
-        self.runner.get_or_init(|| cx.waker().clone());
-        core.asleep = true;
+        core.waker.take()
     }
 
     /// Carries out what an event brought about. Without the lock.
@@ -392,7 +377,9 @@ impl<O: Owner> Cell<O> {
             // Whoever took the flight out of the cell sets it, so it is set once.
             let _ = flight.set(outcome);
         }
-        self.wake_if(wake);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
         if let Some(returned) = returned {
             let (returned, why) = *returned;
             self.hand_back(returned, &why);
@@ -458,6 +445,11 @@ impl<M: Message> Core<M> {
     fn present(&self) -> Ask {
         let parked = self.slot.state() == Some(State::Parked);
         self.slot.ask(if parked { clock::now() } else { self.slot.since() })
+    }
+
+    /// Notes that the runner is pending.
+    fn sleep(&mut self, cx: &Context<'_>) {
+        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
     }
 
     fn flight(&mut self) -> Arc<Flight> {

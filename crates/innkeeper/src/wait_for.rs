@@ -128,7 +128,7 @@ fn trace(seen: &[(Arc<WaitNode>, usize)], mut at: usize) -> Vec<Arc<WaitNode>> {
 pin_project_lite::pin_project! {
     /// Polls a future as the given process, so that what it waits for is known to be its wait.
     pub(crate) struct As<F> {
-        process: Cell<Option<Arc<dyn Node>>>,
+        process: Option<Arc<dyn Node>>,
         #[pin]
         future: F,
     }
@@ -136,19 +136,23 @@ pin_project_lite::pin_project! {
 
 impl<F> As<F> {
     pub(crate) fn new(process: Arc<dyn Node>, future: F) -> Self {
-        As { process: Cell::new(Some(process)), future }
+        As { process: Some(process), future }
     }
 }
 
 /// Puts the process back when a poll is over, also by a panic.
 struct Restore<'a> {
-    process: &'a Cell<Option<Arc<dyn Node>>>,
+    process: &'a mut Option<Arc<dyn Node>>,
 }
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        CURRENT.with(|current| current.swap(self.process));
+        swap(self.process);
     }
+}
+
+fn swap(process: &mut Option<Arc<dyn Node>>) {
+    CURRENT.with(|current| *process = current.replace(process.take()));
 }
 
 impl<F: Future> Future for As<F> {
@@ -156,7 +160,7 @@ impl<F: Future> Future for As<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        CURRENT.with(|current| current.swap(this.process));
+        swap(this.process);
         let _restore = Restore { process: this.process };
         this.future.poll(cx)
     }

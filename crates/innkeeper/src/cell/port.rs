@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::sync::SetOnce;
 
@@ -46,9 +47,10 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
         core.quiet = 0;
         // A runner in the midst of a handler will look by itself when that is done.
         if core.idle {
-            (core.asleep, core.idle) = (false, false);
+            core.idle = false;
+            let waker = core.waker.take();
             drop(core);
-            self.wake_if(true);
+            wake(waker);
         }
         Ok(())
     }
@@ -76,6 +78,13 @@ impl<O: Owner> Cell<O> {
     fn full(&self) -> Refused {
         self.owner.refused();
         Refused::Full { capacity: self.capacity() }
+    }
+}
+
+#[cold] // Rare beside the messages that find the process awake.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -108,7 +117,9 @@ impl<O: Owner> Node for Cell<O> {
             }
         };
         drop(core);
-        self.wake_if(wake);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
     }
 
     fn watch(&self, of: Incarnation, watcher: Watcher) -> Result<(), ExitReason> {
@@ -163,7 +174,9 @@ impl<O: Owner> Node for Cell<O> {
         }
         let wake = self.order(&mut core, signal, clock::now());
         drop(core);
-        self.wake_if(wake);
+        if let Some(waker) = wake {
+            waker.wake();
+        }
     }
 
     fn is_told_to_stop(&self) -> bool {

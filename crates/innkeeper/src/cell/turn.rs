@@ -115,7 +115,7 @@ impl<O: Owner> Cell<O> {
         }
         core.inbox.shrink(false);
         taken.shrink();
-        self.sleep(&mut core, cx);
+        core.sleep(cx);
         core.idle = true;
         Poll::Pending
     }
@@ -168,7 +168,7 @@ impl<O: Owner> Cell<O> {
             return Poll::Ready(());
         }
         core.inbox.shrink(true);
-        self.sleep(&mut core, cx);
+        core.sleep(cx);
         core.idle = true;
         Poll::Pending
     }
@@ -209,7 +209,7 @@ impl<O: Owner> Cell<O> {
     /// messages are not.
     pub(crate) fn busy(&self, cx: &Context<'_>) {
         let mut core = self.core.lock();
-        self.sleep(&mut core, cx);
+        core.sleep(cx);
         core.idle = false;
     }
 
@@ -219,7 +219,7 @@ impl<O: Owner> Cell<O> {
         if !core.slot.is_held() {
             return Poll::Ready(());
         }
-        self.sleep(&mut core, cx);
+        core.sleep(cx);
         Poll::Pending
     }
 
@@ -227,7 +227,7 @@ impl<O: Owner> Cell<O> {
     /// told to stop.
     pub(crate) fn poll_backoff(&self, cx: &Context<'_>) -> Option<Duration> {
         let mut core = self.core.lock();
-        self.sleep(&mut core, cx);
+        core.sleep(cx);
         core.slot.backoff()
     }
 
@@ -297,7 +297,7 @@ impl<O: Owner> Cell<O> {
         // What concerned this incarnation ends with it; whom the key waits for does not.
         let extras = core.extras.take();
         self.signal.store(0, Ordering::Release);
-        (core.asleep, core.idle) = (false, false);
+        (core.waker, core.idle) = (None, false);
         let Some(extras) = extras else {
             return Ended { incarnation, at, next, effects, watchers: None };
         };

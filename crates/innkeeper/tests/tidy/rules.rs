@@ -41,7 +41,7 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
     ("innkeeper-cluster", &["cluster.rs", "driver.rs", "links.rs"]),
     ("innkeeper-etcd", &[]),
     ("innkeeper-server", &["accept.rs", "member.rs", "room.rs"]),
-    ("innkeeper-cli", &["load.rs", "race.rs"]),
+    ("innkeeper-cli", &["load.rs", "race.rs", "supervise.rs"]),
 ];
 
 /// Files that decide who owns what, and do nothing else.
