@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Runs `n` callers at once.
 pub(crate) async fn run<F>(n: usize, mut caller: impl FnMut(usize) -> F) -> Duration
@@ -13,15 +13,18 @@ where
 {
     let ready = Arc::new(AtomicUsize::new(0));
     let (go, _) = watch::channel(false);
+    // Not returned by the tasks: at each poll of one that returns something it is looked for.
+    let (over, mut times) = mpsc::channel(n);
     let callers: Vec<_> = (0..n)
         .map(|lane| {
             let (body, ready, mut go) = (caller(lane), ready.clone(), go.subscribe());
+            let over = over.clone();
             tokio::spawn(async move {
                 ready.fetch_add(1, Ordering::AcqRel);
                 let _ = go.changed().await;
                 let began = Instant::now();
                 body.await;
-                (began, Instant::now())
+                let _ = over.try_send((began, Instant::now()));
             })
         })
         .collect();
@@ -32,7 +35,8 @@ where
     go.send_replace(true);
     let mut span: Option<(Instant, Instant)> = None;
     for caller in callers {
-        let (began, ended) = caller.await.expect("a caller comes to its end");
+        caller.await.expect("a caller comes to its end");
+        let (began, ended) = times.recv().await.expect("each has sent its own");
         let (first, last) = span.unwrap_or((began, ended));
         span = Some((first.min(began), last.max(ended)));
     }

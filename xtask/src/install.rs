@@ -7,13 +7,16 @@ use std::process::{Command, Stdio};
 use crate::step::Steps;
 
 /// Debian's packages, and the program by which each is known to be there.
-const PACKAGES: [(&str, &str, &str); 8] = [
+const PACKAGES: [(&str, &str, &str); 11] = [
     ("chromium", "chromium", "the tests in a browser"),
     ("tmux", "tmux", "the tests in a terminal"),
     ("node", "nodejs", "the tests with the phoenix client"),
     ("npm", "npm", "the tests with the phoenix client"),
     ("g++", "g++", "the fuzz targets"),
-    ("etcd", "etcd-server", "the tests on etcd"),
+    ("etcd", "etcd-server", "the tests on etcd, and the drill"),
+    ("ip", "iproute2", "the drill"),
+    ("mkfs.ext4", "e2fsprogs", "the drill"),
+    ("unshare", "util-linux", "the drill"),
     ("protoc", "protobuf-compiler", "the crate innkeeper-etcd"),
     ("valgrind", "valgrind", "the instruction counts"),
 ];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr)] // It talks to whoever runs it.
 
+mod drill;
 mod install;
 mod step;
 
@@ -18,6 +19,10 @@ cargo xtask counts      instructions and allocations of each operation, against 
 cargo xtask counts --renew  writes them there
 cargo xtask explore     every state of the ownership of shards, to the end of each space (hours)
 cargo xtask simulate [N] N seeds of simulated clusters (default: 100 000)
+cargo xtask drill [--minutes N]  real processes to which everything is done (root; about 20 minutes)
+cargo xtask drill short     something of everything, in a minute
+cargo xtask drill controls  mistakes that its judge has to find
+cargo xtask drill figures   what fail-over, moves and starts take there
 cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
 cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
@@ -37,6 +42,11 @@ fn main() -> ExitCode {
         ["explore"] => explore(&mut steps),
         ["simulate"] => simulate(&mut steps, "100000"),
         ["simulate", seeds] => simulate(&mut steps, seeds),
+        ["drill"] => drill::long(&mut steps, "10"),
+        ["drill", "--minutes", minutes] => drill::long(&mut steps, minutes),
+        ["drill", "short"] => drill::short(&mut steps),
+        ["drill", "controls"] => drill::controls(&mut steps),
+        ["drill", "figures"] => drill::figures(&mut steps),
         ["deb"] => deb(&mut steps),
         ["soak"] => soak(&mut steps),
         _ => {
@@ -59,9 +69,11 @@ fn test(steps: &mut Steps) {
 fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
     let mut all = vec!["--workspace"];
-    if !install::builds_etcd() {
-        steps.skip("the crate innkeeper-etcd: install protobuf-compiler and libprotobuf-dev");
-        all.extend(["--exclude", "innkeeper-etcd"]);
+    if install::builds_etcd() {
+        all.extend(["--features", "innkeeper-cli/cluster"]);
+    } else {
+        steps.skip("what is on etcd: install protobuf-compiler and libprotobuf-dev");
+        all.extend(["--exclude", "innkeeper-etcd", "--exclude", "innkeeper-drill"]);
     }
     let on_all = |first: &[&str], last: &[&str]| {
         let mut command = cargo(first.iter().copied());
@@ -129,6 +141,8 @@ fn counts(steps: &mut Steps, what: &str) {
 /// What is about speed and size, with the program as people run it.
 fn release(steps: &mut Steps) {
     simulate(steps, "1000");
+    drill::short(steps);
+    drill::controls(steps);
     steps.run("release build", cargo(["build", "--release", "--quiet"]));
     let race =
         ["run", "--release", "--quiet", "--", "race", "--callers", "10000", "--rounds", "100"];

@@ -19,31 +19,40 @@ impl Steps {
     /// Runs one step. The next ones run whether it fails or not, so that one run shows all that is
     /// wrong.
     pub(crate) fn run(&mut self, name: &str, command: Command) {
-        if self.code_of(name, command, None) != Some(0) {
-            self.failed.push(name.to_owned());
-        }
+        self.run_to(name, command, 0);
+    }
+
+    /// Runs a step that is well if it ends with `good`.
+    pub(crate) fn run_to(&mut self, name: &str, command: Command, good: i32) {
+        self.code_of(name, command, &[(good, "ok")]);
     }
 
     /// Runs a step that ends with the code `unable` where a part of it could not run: `what`.
     pub(crate) fn run_unless(&mut self, name: &str, command: Command, unable: i32, what: &str) {
-        match self.code_of(name, command, Some(unable)) {
-            Some(0) => {}
-            Some(code) if code == unable => self.skip(what),
-            _ => self.failed.push(name.to_owned()),
+        let ends = [(0, "ok"), (unable, "not all of it could run,")];
+        if self.code_of(name, command, &ends) == Some(unable) {
+            self.skip(what);
         }
     }
 
+    /// Runs a step that may end with one of these codes, each with a word for it; with any other,
+    /// it has failed.
     #[allow(clippy::disallowed_methods)]
-    fn code_of(&self, name: &str, mut command: Command, unable: Option<i32>) -> Option<i32> {
+    pub(crate) fn code_of(
+        &mut self,
+        name: &str,
+        mut command: Command,
+        ends: &[(i32, &str)],
+    ) -> Option<i32> {
         eprintln!("=== {name}");
         let began = Instant::now();
         let code = command.status().ok().and_then(|status| status.code());
-        let word = match code {
-            Some(0) => "ok",
-            code if code.is_some() && code == unable => "not all of it could run,",
-            _ => "FAILED",
-        };
+        let end = ends.iter().find(|(end, _)| Some(*end) == code);
+        let word = end.map_or("FAILED", |(_, word)| word);
         eprintln!("=== {name}: {word} in {:.0?}", began.elapsed());
+        if end.is_none() {
+            self.failed.push(name.to_owned());
+        }
         code
     }
 

@@ -8,7 +8,7 @@ use clap::builder::styling::{AnsiColor, Style, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::cluster_args::ClusterArgs;
+use crate::cluster_args::{ClusterArgs, OperatorArgs};
 
 const STYLES: Styles = Styles::styled()
     .header(Style::new().bold())
@@ -242,13 +242,48 @@ pub struct ClusterCommandArgs {
     pub server: ServerArgs,
 }
 
-/// What to look at in a cluster. Each node answers with what it knows.
-#[derive(Clone, Copy, Debug, Subcommand)]
+/// What to look at in a cluster, or to do to it.
+#[derive(Clone, Debug, Subcommand)]
 pub enum ClusterCommand {
     /// List the nodes that have a session. For how long one can prove it, that node alone knows.
     Nodes,
     /// List the shards of the key space, and which node owns each.
     Shards,
+    /// Have the node at --url drain and end: its rooms move to the others.
+    Drain {
+        /// Its name.
+        node: String,
+    },
+    /// End the session of a node that is dead for sure, so that others have its rooms at once.
+    Evict {
+        /// Its name.
+        node: String,
+        /// It has been made sure that the node's program has ended, or its machine.
+        #[arg(long)]
+        confirm_terminated: bool,
+        /// Which cluster.
+        #[command(flatten)]
+        at: OperatorArgs,
+    },
+    /// Change what all nodes of a cluster agree on, while none of them runs.
+    Reconfigure {
+        /// How many shards there are to be.
+        #[arg(long, value_name = "N")]
+        shards: Option<u16>,
+        /// How long a session is to last.
+        #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+        session_length: Option<Duration>,
+        /// Which cluster.
+        #[command(flatten)]
+        at: OperatorArgs,
+    },
+    /// Begin a new generation after etcd was restored from a snapshot: stop all nodes, restore, do
+    /// this, start them.
+    NewGeneration {
+        /// Which cluster.
+        #[command(flatten)]
+        at: OperatorArgs,
+    },
 }
 
 /// Which server a command is about.

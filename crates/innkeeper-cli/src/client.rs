@@ -65,7 +65,12 @@ impl Client {
     }
 
     pub(crate) fn room(key: &str) -> String {
-        format!("/api/rooms/{}", utf8_percent_encode(key, UNRESERVED))
+        format!("/api/rooms/{}", Client::part(key))
+    }
+
+    /// A name, as a part of a path.
+    pub(crate) fn part(name: &str) -> String {
+        utf8_percent_encode(name, UNRESERVED).to_string()
     }
 
     /// Asks, and reads the answer as JSON.

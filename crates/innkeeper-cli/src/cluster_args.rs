@@ -16,10 +16,6 @@ pub struct ClusterArgs {
     #[arg(requires_all = ["etcd", "listen"])]
     pub cluster: Option<String>,
 
-    /// The members of etcd, by their URLs.
-    #[arg(long, value_name = "URL", env = "INNKEEPER_ETCD", value_delimiter = ',')]
-    pub etcd: Vec<String>,
-
     /// A directory of this node's own: one that was killed has its rooms again at once, and not
     /// when its old session is over.
     #[arg(long, value_name = "DIR", env = "INNKEEPER_DATA_DIR")]
@@ -73,6 +69,18 @@ pub struct ClusterArgs {
     #[arg(require_equals = true, num_args = 0..=1, default_missing_value = "true")]
     pub insecure_cluster: bool,
 
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
+}
+
+/// Where etcd is, and how it is spoken to.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EtcdArgs {
+    /// The members of etcd, by their URLs.
+    #[arg(id = "etcd", long, value_name = "URL", env = "INNKEEPER_ETCD", value_delimiter = ',')]
+    pub urls: Vec<String>,
+
     /// The certificates that those of etcd are signed by, in PEM.
     #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_CA")]
     pub etcd_ca: Option<PathBuf>,
@@ -93,4 +101,16 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_PASSWORD_FILE")]
     #[arg(requires = "etcd_user")]
     pub etcd_password_file: Option<PathBuf>,
+}
+
+/// A cluster, by its name and its etcd: for what is done to it whether its nodes run or not.
+#[derive(Args, Clone, Debug)]
+pub struct OperatorArgs {
+    /// The cluster.
+    #[arg(long, value_name = "NAME", env = "INNKEEPER_CLUSTER", requires = "etcd")]
+    pub cluster: String,
+
+    /// Where its etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }

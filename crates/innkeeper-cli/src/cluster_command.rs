@@ -1,4 +1,4 @@
-//! `innkeeper cluster`: its nodes, and who owns which shard.
+//! `innkeeper cluster`: its nodes, who owns which shard, and what an operator does to it.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use reqwest::Method;
 use crate::args::{ClusterCommand, ClusterCommandArgs};
 use crate::client::{Client, Refused};
 use crate::error::Failure;
+use crate::operator;
 use crate::output;
 use crate::rooms::uptime;
 
@@ -20,25 +21,48 @@ const NOTHING: &str = "-";
 pub(crate) fn run(args: &ClusterCommandArgs) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
-    let client = Client::new(&args.server)?;
-    let format = args.server.format;
-    let done: Result<(), Refused> = runtime.block_on(async {
-        match args.command {
-            ClusterCommand::Nodes => {
-                let nodes: Vec<NodeInfo> = client.ask(Method::GET, "/api/nodes", &[]).await?;
-                let rows: Vec<_> = nodes.into_iter().map(node).collect();
-                output::rows(format, &NODES, &rows);
-            }
-            ClusterCommand::Shards => {
-                let shards: Vec<ShardInfo> = client.ask(Method::GET, "/api/shards", &[]).await?;
-                let rows: Vec<_> = shards.into_iter().map(shard).collect();
-                output::rows(format, &SHARDS, &rows);
-            }
-        }
-        Ok(())
-    });
-    done?;
+    runtime.block_on(carry_out(args))?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn carry_out(args: &ClusterCommandArgs) -> Result<(), Failure> {
+    match &args.command {
+        ClusterCommand::Nodes | ClusterCommand::Shards | ClusterCommand::Drain { .. } => {
+            Ok(ask(args).await?)
+        }
+        ClusterCommand::Evict { node, confirm_terminated, at } => {
+            operator::evict(at, node, *confirm_terminated).await
+        }
+        ClusterCommand::Reconfigure { shards, session_length, at } => {
+            operator::reconfigure(at, *shards, *session_length).await
+        }
+        ClusterCommand::NewGeneration { at } => operator::new_generation(at).await,
+    }
+}
+
+/// Asks a node.
+async fn ask(args: &ClusterCommandArgs) -> Result<(), Refused> {
+    let client = Client::new(&args.server).map_err(Refused::Failure)?;
+    let format = args.server.format;
+    match &args.command {
+        ClusterCommand::Nodes => {
+            let nodes: Vec<NodeInfo> = client.ask(Method::GET, "/api/nodes", &[]).await?;
+            let rows: Vec<_> = nodes.into_iter().map(node).collect();
+            output::rows(format, &NODES, &rows);
+        }
+        ClusterCommand::Shards => {
+            let shards: Vec<ShardInfo> = client.ask(Method::GET, "/api/shards", &[]).await?;
+            let rows: Vec<_> = shards.into_iter().map(shard).collect();
+            output::rows(format, &SHARDS, &rows);
+        }
+        ClusterCommand::Drain { node } => {
+            client.order(Method::POST, &format!("/api/nodes/{}/drain", Client::part(node))).await?;
+            output::talk(&format!("node {node} drains, and ends when its rooms have moved"));
+        }
+        // Not asked of a node.
+        _ => {}
+    }
+    Ok(())
 }
 
 fn node(node: NodeInfo) -> (NodeInfo, Vec<String>) {

@@ -12,7 +12,7 @@ use innkeeper_etcd::{Etcd, Options};
 use innkeeper_server::Joining;
 
 use crate::args::ServeArgs;
-use crate::cluster_args::ClusterArgs;
+use crate::cluster_args::{ClusterArgs, EtcdArgs};
 use crate::error::Failure;
 use crate::serve::{read, wrong};
 
@@ -38,7 +38,8 @@ pub(crate) async fn joining(args: &ServeArgs) -> Result<Option<Joining>, Failure
         session: at.session_length,
     };
     let home = home(at)?.map(Arc::new);
-    let (coordinator, clock, net) = (Arc::new(etcd(at).await?), Arc::new(Machine), Arc::new(net));
+    let (coordinator, clock, net) =
+        (Arc::new(connect(&at.etcd).await?), Arc::new(Machine), Arc::new(net));
     Ok(Some(Joining { coordinator, clock, net, settings, home }))
 }
 
@@ -48,9 +49,10 @@ pub(crate) fn home(at: &ClusterArgs) -> Result<Option<Home>, Failure> {
     opened.transpose().map_err(|error| Failure::new(format_args!("--data-dir: {error}")))
 }
 
-pub(crate) async fn etcd(at: &ClusterArgs) -> Result<Etcd, Failure> {
+/// The etcd of a cluster, once it has answered.
+pub(crate) async fn connect(at: &EtcdArgs) -> Result<Etcd, Failure> {
     Etcd::connect(&options(at)?, ETCD_WAIT).await.map_err(|error| {
-        let urls = at.etcd.join(",");
+        let urls = at.urls.join(",");
         Failure::new(format_args!("no etcd at {urls} (--etcd): {error}"))
             .try_next("whether etcd runs there: etcdctl --endpoints URL endpoint status")
     })
@@ -92,8 +94,8 @@ async fn net(at: &ClusterArgs) -> Result<Tcp, Failure> {
     bound.map_err(|error| Failure::new(format_args!("cannot listen for nodes (--listen): {error}")))
 }
 
-fn options(at: &ClusterArgs) -> Result<Options, Failure> {
-    let mut options = Options { endpoints: at.etcd.clone(), ..Options::default() };
+fn options(at: &EtcdArgs) -> Result<Options, Failure> {
+    let mut options = Options { endpoints: at.urls.clone(), ..Options::default() };
     if let Some(ca) = &at.etcd_ca {
         options.ca = Some(read(ca, "--etcd-ca")?);
     }

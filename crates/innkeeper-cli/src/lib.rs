@@ -13,6 +13,11 @@ mod events;
 mod joining;
 mod load;
 mod logs;
+#[cfg(feature = "cluster")]
+mod operator;
+#[cfg(not(feature = "cluster"))]
+#[path = "no_operator.rs"]
+mod operator;
 mod output;
 pub mod race;
 mod race_command;

@@ -13,6 +13,8 @@ use crate::error::Failure;
 #[cfg(feature = "cluster")]
 use crate::joining::joining;
 use crate::logs;
+#[cfg(not(feature = "cluster"))]
+use crate::operator::joining;
 use crate::output::{self, Addresses};
 use crate::service;
 use crate::settings::Settings;
@@ -87,18 +89,6 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         }
         () = service::watchdog() => Err(Failure::new("the watchdog has ended")),
         () = again => Err(Failure::new("stopped at once, in the midst of draining")),
-    }
-}
-
-#[cfg(not(feature = "cluster"))]
-async fn joining(args: &ServeArgs) -> Result<Option<innkeeper_server::Joining>, Failure> {
-    match &args.cluster.cluster {
-        None => Ok(None),
-        Some(_) => {
-            let what = "--cluster: this program was built without it";
-            let next = "cargo install --path crates/innkeeper-cli --features cluster (with protoc)";
-            Err(Failure::new(what).try_next(next))
-        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells the
-//! cluster at once when it has died, which nobody else can know so soon.
+//! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells
+//! the cluster at once when it has died, which nobody else can know so soon.
 
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::args::ServeArgs;
 use crate::error::Failure;
-use crate::joining::{etcd, home};
+use crate::joining::{connect, home};
 use crate::output;
 
 /// Says to a child that it is one.
@@ -90,6 +90,6 @@ fn pass_on(child: &Child) -> bool {
 /// Ends the session of the child that has died.
 async fn tell(args: &ServeArgs) -> Result<(), Failure> {
     let Some(home) = home(&args.cluster)? else { return Ok(()) };
-    let etcd = etcd(&args.cluster).await?;
+    let etcd = connect(&args.cluster.etcd).await?;
     bury(&etcd, &Machine, &home).await.map(drop).map_err(Failure::new)
 }

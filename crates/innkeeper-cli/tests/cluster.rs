@@ -2,7 +2,7 @@
 //! `phoenix` as their client, while nodes are ended, killed and stopped.
 
 #![cfg(feature = "cluster")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests.
 
 #[path = "support/etcd.rs"]
 mod etcd;

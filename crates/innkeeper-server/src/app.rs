@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(crate) buckets: Keyed<RoomKey, Bucket>,
     pub(crate) clients: Clients,
     pub(crate) intake: Intake,
+    /// Cancelled when an admin wants this server to drain and end.
+    pub(crate) told_to_drain: CancellationToken,
     /// Cancelled once nothing more will be said: connections are to end.
     pub(crate) closing: CancellationToken,
     pub(crate) tally: Tally,
@@ -146,6 +148,7 @@ impl App {
             node,
             clients: Clients::new(config.starts_per_client),
             intake: Intake::new(),
+            told_to_drain: CancellationToken::new(),
             closing: CancellationToken::new(),
             tally: Tally::default(),
             census: Census::default(),

@@ -49,6 +49,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/rooms/{key}/messages", post(rooms::post))
         .route("/api/rooms/{key}/restart", post(rooms::restart))
         .route("/api/nodes", get(nodes::nodes))
+        .route("/api/nodes/{name}/drain", post(nodes::drain))
         .route("/api/shards", get(nodes::shards))
         .route("/socket/websocket", get(socket::upgrade))
         .route("/livez", get(health::livez))

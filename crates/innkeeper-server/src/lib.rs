@@ -89,7 +89,7 @@ impl Drained {
     }
 }
 
-/// Serves until `shutdown` is done, then drains: no new work is let in, what is under way is
+/// Serves until `shutdown` is done or an admin says so, then drains: no new work is let in, what is under way is
 /// finished and told to everybody, sockets are closed with 1012, rooms end or, on a cluster, move.
 ///
 /// On a cluster it serves while it has a session. When that is lost its sockets are closed with
@@ -130,6 +130,7 @@ pub async fn run(
             // They end only once the server closes.
             _ = &mut serving => None,
             () = &mut shutdown => None,
+            () = app.told_to_drain.cancelled() => None,
             over = over(membership.as_mut()) => Some(over),
         };
         let Some(over) = over else {

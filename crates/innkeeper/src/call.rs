@@ -43,12 +43,12 @@ impl<M: Message> Answer<M> {
     }
 
     /// Ends the call without a reply.
-    pub(crate) fn fail(&self, error: CallError<M>) {
+    pub(crate) fn fail(self: Arc<Self>, error: CallError<M>) {
         self.settle(Err(Box::new(error)));
     }
 
     /// Gives the call its outcome. The first one counts.
-    pub(crate) fn settle(&self, outcome: Outcome<M>) {
+    pub(crate) fn settle(self: Arc<Self>, outcome: Outcome<M>) {
         let mut state = self.state.lock();
         if state.closed || state.outcome.is_some() {
             drop(state);
@@ -59,22 +59,41 @@ impl<M: Message> Answer<M> {
         state.outcome = Some(outcome);
         let waker = state.waker.take();
         drop(state);
+        // Let go before the caller is woken, who then has it alone. Unless nobody else has it: who
+        // is woken may still look for it.
+        let _kept = (Arc::strong_count(&self) == 1).then_some(self);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<Outcome<M>> {
-        let mut state = self.state.lock();
+    /// The outcome, or the answer again while there is none. Who has it alone takes it without the
+    /// lock, and it is gone in the same step.
+    fn poll(self: Arc<Self>, cx: &Context<'_>) -> Result<Outcome<M>, Arc<Self>> {
+        let shared = match Arc::try_unwrap(self) {
+            Ok(answer) => {
+                let outcome = answer.state.into_inner().outcome;
+                return Ok(outcome.unwrap_or_else(Self::without_reply));
+            }
+            Err(shared) => shared,
+        };
+        let mut state = shared.state.lock();
         if let Some(outcome) = state.outcome.take() {
             state.closed = true;
-            return Poll::Ready(outcome);
+            drop(state);
+            return Ok(outcome);
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             None => state.waker = Some(cx.waker().clone()),
         }
-        Poll::Pending
+        drop(state);
+        Err(shared)
+    }
+
+    #[cold]
+    fn without_reply() -> Outcome<M> {
+        Err(Box::new(CallError::Unknown(Unknown::NoReply)))
     }
 
     /// The outcome, if it is there; afterwards none can arrive.
@@ -124,13 +143,13 @@ impl<M: Message> Drop for ReplyTo<M> {
     #[inline]
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
-            unanswered(&answer);
+            unanswered(answer);
         }
     }
 }
 
 #[cold]
-fn unanswered<M: Message>(answer: &Answer<M>) {
+fn unanswered<M: Message>(answer: Arc<Answer<M>>) {
     let why = if is_cut_short() { Unknown::Crashed } else { Unknown::NoReply };
     answer.fail(CallError::Unknown(why));
 }
@@ -160,7 +179,7 @@ pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     /// Known once it is sent; the alarm is set at the next poll.
     deadline: Option<Moment>,
     alarm: Option<Alarm>,
-    wait: Option<Wait>,
+    wait: Option<Box<Wait>>,
 }
 
 impl<'a, M: Message, T> Call<'a, M, T> {
@@ -184,7 +203,9 @@ impl<'a, M: Message, T> Call<'a, M, T> {
 
     /// Sends the message; `Err` if it was refused.
     fn send(&mut self, cx: &Context<'_>) -> Result<(), NotDelivered> {
-        self.wait = wait_for::wait_for(&*self.to.port).map_err(NotDelivered::Cycle)?;
+        if let Some(wait) = wait_for::wait_for(&*self.to.port).map_err(NotDelivered::Cycle)? {
+            self.wait = Some(wait);
+        }
         let answer = Answer::open(cx.waker());
         self.to.port.deliver(self.to.incarnation, &mut self.message, Some(&answer))?;
         self.answer = Some(answer);
@@ -196,6 +217,13 @@ impl<'a, M: Message, T> Call<'a, M, T> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let alarm = self.alarm.get_or_insert_with(|| clock::alarm(deadline));
         alarm.as_mut().poll(cx)
+    }
+
+    /// Gives up what was kept only while it waited: in most calls nothing.
+    fn unarm(&mut self) {
+        if self.alarm.is_some() || self.wait.is_some() {
+            (self.alarm, self.wait) = (None, None);
+        }
     }
 
     /// The deadline has passed: what is the outcome?
@@ -238,19 +266,26 @@ impl<M: Message, T> Future for Call<'_, M, T> {
             return Poll::Ready(Err(CallError::Unknown(Unknown::NoReply)));
         };
         let outcome = match answer.poll(cx) {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending if this.poll_deadline(cx).is_pending() => {
+            Ok(outcome) => outcome,
+            Err(answer) if this.poll_deadline(cx).is_pending() => {
                 this.answer = Some(answer);
                 return Poll::Pending;
             }
-            Poll::Pending => this.late(&answer),
+            Err(answer) => this.late(&answer),
         };
-        (this.alarm, this.wait) = (None, None);
-        Poll::Ready(match outcome {
-            Ok(reply) => Ok((this.read)(reply)),
-            Err(error) => Err(*error),
-        })
+        this.unarm();
+        match outcome {
+            Ok(reply) => Poll::Ready(Ok((this.read)(reply))),
+            Err(error) => failed(error),
+        }
     }
+}
+
+/// Apart, so that a reply is not moved with the room that an error takes.
+#[cold]
+#[allow(clippy::boxed_local)] // It is unboxed here, and not where a reply passes.
+fn failed<M: Message, T>(error: Box<CallError<M>>) -> Poll<Result<T, CallError<M>>> {
+    Poll::Ready(Err(*error))
 }
 
 impl<M: Message, T> Drop for Call<'_, M, T> {

@@ -35,7 +35,7 @@ use crate::seam::{Mutex, yield_now};
 use crate::wait_for::WaitNode;
 
 pub(crate) use taken::Taken;
-pub(crate) use turn::{Ended, KILL, STOP, Work};
+pub(crate) use turn::{Ended, KILL, STOP, Turn, Work};
 
 /// What can be said to the process of an owner.
 pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
@@ -54,8 +54,9 @@ pub(crate) struct Cell<O: Owner> {
     signal: AtomicU8,
     /// How many messages the runner has taken and not begun. Written by the runner.
     taken: AtomicU32,
-    pub(crate) owner: O,
     core: Mutex<Core<MessageOf<O>>>,
+    // Last, for it is hardly written: what is written for each message is not beside another cell.
+    pub(crate) owner: O,
 }
 
 struct Core<M: Message> {
@@ -103,8 +104,8 @@ pub(crate) struct Orders {
 pub(crate) struct Effects<M: Message> {
     settle: Option<(Arc<Flight>, Outcome)>,
     wake: Option<Waker>,
-    returned: VecDeque<Envelope<M>>,
-    why: NotDelivered,
+    /// Boxed, for mostly nothing waits.
+    returned: Option<Box<(VecDeque<Envelope<M>>, NotDelivered)>>,
 }
 
 /// What somebody who asks a cell finds.
@@ -124,13 +125,13 @@ pub(crate) enum Stopping {
     NotFound,
     /// A parked slot, free now: its owner is to forget it.
     Unparked,
-    /// The end will be told here; told to stop this long ago.
-    Wait(Arc<Flight>, Moment),
+    /// The end will be told there; it was told to stop then.
+    Wait { flight: Arc<Flight>, told: Moment, now: Moment },
 }
 
 impl<O: Owner> Cell<O> {
-    /// A cell whose first incarnation is starting; the caller runs it.
-    pub(crate) fn new(owner: O) -> Arc<Self> {
+    /// A cell whose first incarnation is starting now; the caller runs it.
+    pub(crate) fn new(owner: O, now: Moment) -> Arc<Self> {
         let keeps_mail = owner.spec().keeps_mail;
         Arc::new(Cell {
             live: AtomicU64::new(0),
@@ -138,7 +139,7 @@ impl<O: Owner> Cell<O> {
             taken: AtomicU32::new(0),
             owner,
             core: Mutex::new(Core {
-                slot: Slot::begin(Incarnation::next(), keeps_mail, clock::now()),
+                slot: Slot::begin(Incarnation::next(), keeps_mail, now),
                 inbox: Inbox::new(),
                 waker: None,
                 idle: false,
@@ -276,7 +277,7 @@ impl<O: Owner> Cell<O> {
         let effects = self.note(&mut core, step, now);
         let stopping = match next {
             Some(Next::Free) => Stopping::Unparked,
-            _ => Stopping::Wait(core.flight(), core.slot.since()),
+            _ => Stopping::Wait { flight: core.flight(), told: core.slot.since(), now },
         };
         drop(core);
         self.carry_out(effects);
@@ -325,11 +326,9 @@ impl<O: Owner> Cell<O> {
         self.live.store(live, Ordering::Release);
         let wake = step.signal.and_then(|signal| self.order(core, signal, now));
         let settle = step.settle.and_then(|outcome| Some((core.flight.take()?, outcome)));
-        let (returned, why) = match step.hand_back {
-            None => (VecDeque::new(), NotDelivered::Stopping),
-            Some(why) => (core.inbox.drain(), why),
-        };
-        Effects { settle, wake, returned, why }
+        let waiting = step.hand_back.filter(|_| core.inbox.len() > 0);
+        let returned = waiting.map(|why| Box::new((core.inbox.drain(), why)));
+        Effects { settle, wake, returned }
     }
 
     /// Puts an order where the runner finds it.
@@ -373,7 +372,7 @@ impl<O: Owner> Cell<O> {
 
     /// Carries out what an event brought about. Without the lock.
     pub(crate) fn carry_out(&self, effects: Effects<MessageOf<O>>) {
-        let Effects { settle, wake, returned, why } = effects;
+        let Effects { settle, wake, returned } = effects;
         if let Some((flight, outcome)) = settle {
             // Whoever took the flight out of the cell sets it, so it is set once.
             let _ = flight.set(outcome);
@@ -381,7 +380,10 @@ impl<O: Owner> Cell<O> {
         if let Some(waker) = wake {
             waker.wake();
         }
-        self.hand_back(returned, &why);
+        if let Some(returned) = returned {
+            let (returned, why) = *returned;
+            self.hand_back(returned, &why);
+        }
     }
 
     fn hand_back(&self, returned: VecDeque<Envelope<MessageOf<O>>>, why: &NotDelivered) {
@@ -445,14 +447,13 @@ impl<M: Message> Core<M> {
         self.slot.ask(if parked { clock::now() } else { self.slot.since() })
     }
 
-    fn flight(&mut self) -> Arc<Flight> {
-        self.flight.get_or_insert_default().clone()
+    /// Notes that the runner is pending.
+    fn sleep(&mut self, cx: &Context<'_>) {
+        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
     }
 
-    /// Notes that the runner waits for whatever comes.
-    fn wait(&mut self, cx: &Context<'_>) {
-        self.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
-        self.idle = true;
+    fn flight(&mut self) -> Arc<Flight> {
+        self.flight.get_or_insert_default().clone()
     }
 
     /// The orders, the first of which came now or before.

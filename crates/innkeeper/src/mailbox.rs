@@ -52,6 +52,7 @@ impl<M: Message> Inbox<M> {
     }
 
     /// Appends; only where there is room.
+    #[inline]
     pub(crate) fn push(&mut self, envelope: Envelope<M>) {
         self.spare -= 1;
         if self.first.is_none() && self.rest.is_empty() {
@@ -63,6 +64,7 @@ impl<M: Message> Inbox<M> {
     }
 
     /// The oldest message. What is behind it goes to `taken`, which is empty, if it is all casts.
+    #[inline]
     pub(crate) fn pop(&mut self, taken: &mut VecDeque<Envelope<M>>) -> Option<Envelope<M>> {
         let oldest = self.first.take().or_else(|| {
             let oldest = self.rest.pop_front()?;

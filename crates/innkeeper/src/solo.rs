@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::child_spec::ChildSpec;
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::error::GetError;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -39,7 +39,7 @@ pub(crate) async fn launch<P: Process>(
     args: P::Args,
     spec: ChildSpec,
 ) -> Result<(Arc<Cell<Solo<P>>>, Incarnation), GetError> {
-    let cell = Cell::new(Solo { args, spec });
+    let cell = Cell::new(Solo { args, spec }, clock::now());
     // Asked before it runs: afterwards a start that failed would be nowhere to be seen.
     let asked = cell.ask();
     runner::spawn(&Spawner::current(), cell.clone());

@@ -256,7 +256,7 @@ impl Supervisor {
         };
         let closing = &self.group.closing;
         closing.begin();
-        if let Stopping::Wait(flight, _) = root.stop(ExitReason::Shutdown) {
+        if let Stopping::Wait { flight, .. } = root.stop(ExitReason::Shutdown) {
             let deadline = clock::now().after(timeout);
             drop(root.settled(&flight, None, deadline).await);
         }

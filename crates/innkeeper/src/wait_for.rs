@@ -4,7 +4,7 @@
 //! is drawn before the search for a cycle, so that of two processes that are about to wait for each
 //! other at least one sees it.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,28 +52,40 @@ impl Drop for Wait {
 
 thread_local! {
     /// The process whose callback this thread is polling.
-    static CURRENT: RefCell<Option<Arc<dyn Node>>> = RefCell::new(None);
+    // Not `const`: the schedule explorer's has no such form.
+    #[allow(clippy::missing_const_for_thread_local)]
+    static CURRENT: Cell<Option<Arc<dyn Node>>> = Cell::new(None);
 }
 
 /// The process whose callback this thread is polling.
 pub(crate) fn current() -> Option<Arc<dyn Node>> {
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.with(|current| {
+        let process = current.take();
+        current.set(process.clone());
+        process
+    })
 }
 
 /// Notes that the running process, if any, waits for `target`.
 ///
 /// # Errors
 /// [`Cycle`] if `target` waits for the running process, directly or through others.
-pub(crate) fn wait_for(target: &dyn Node) -> Result<Option<Wait>, Cycle> {
-    // Cloned out, so that no user code (the name of a process) runs while the cell is borrowed.
-    let Some(current) = current() else {
-        return Ok(None);
-    };
+#[inline]
+pub(crate) fn wait_for(target: &dyn Node) -> Result<Option<Box<Wait>>, Cycle> {
+    match current() {
+        // Most callers are none.
+        None => Ok(None),
+        Some(current) => waits_for(&*current, target).map(Some),
+    }
+}
+
+#[cold]
+fn waits_for(current: &dyn Node, target: &dyn Node) -> Result<Box<Wait>, Cycle> {
     let (who, on) = (current.wait_node(), target.wait_node());
     who.waits_for.lock().push(on.clone());
     let wait = Wait { who, on };
     match path(&wait.on, &wait.who) {
-        None => Ok(Some(wait)),
+        None => Ok(Box::new(wait)),
         Some(path) => {
             let names = std::iter::once(&wait.who).chain(&path).map(|node| node.name.clone());
             Err(Cycle { chain: names.collect() })
@@ -135,8 +147,12 @@ struct Restore<'a> {
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        CURRENT.with(|current| std::mem::swap(&mut *current.borrow_mut(), self.process));
+        swap(self.process);
     }
+}
+
+fn swap(process: &mut Option<Arc<dyn Node>>) {
+    CURRENT.with(|current| *process = current.replace(process.take()));
 }
 
 impl<F: Future> Future for As<F> {
@@ -144,7 +160,7 @@ impl<F: Future> Future for As<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        CURRENT.with(|current| std::mem::swap(&mut *current.borrow_mut(), this.process));
+        swap(this.process);
         let _restore = Restore { process: this.process };
         this.future.poll(cx)
     }

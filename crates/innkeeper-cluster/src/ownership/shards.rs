@@ -99,7 +99,9 @@ impl Ownership {
             // It is a fact that it became ours under this epoch, and only we can have given it away
             // since. We have not, for this is the first we hear of it; so we may serve it, whatever
             // we asked for and however we learned of it.
-            Phase::Away | Phase::Claiming(_) | Phase::Doubtful(..) if owner == me => {
+            Phase::Away | Phase::Claiming(_) | Phase::Releasing(..) | Phase::Doubtful(..)
+                if owner == me =>
+            {
                 held.phase = Phase::Serving(epoch);
                 commands.push(Command::Open { shard, epoch });
             }

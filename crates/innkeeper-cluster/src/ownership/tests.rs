@@ -205,6 +205,22 @@ fn a_shard_moves_step_by_step_and_is_committed_however_its_arrival_is_learned() 
     assert_eq!(commit, [Command::Commit { shard: 0, epoch: 8, to }]);
 }
 
+/// C6: the answer to our own transfer is late, and the shard is here again before it.
+#[test]
+fn a_shard_that_comes_back_before_its_transfer_is_answered_is_served() {
+    let mut machine = machine();
+    let records = vec![node(me(), "a"), node(other(), "b"), owned(0, me(), 7, 5)];
+    machine.apply(Event::Listed { revision: 10, records }, at(0.0));
+    machine.apply(Event::Move { shard: 0, to: other().node }, at(0.1));
+    machine.apply(Event::Quiesced { shard: 0, epoch: 7 }, at(0.1));
+    let commands = machine.apply(Event::Accepted { shard: 0, epoch: 8 }, at(0.1));
+    let [(request, _)] = sent(&commands)[..] else { panic!("{commands:?}") };
+    let open = machine.apply(Event::Seen(owned(0, me(), 9, 14)), at(0.2));
+    assert_eq!(open, [Command::Open { shard: 0, epoch: 9 }]);
+    machine.apply(Event::Answered { request, answer: Answer::Done(12) }, at(0.3));
+    assert_eq!(machine.gate(0, at(0.3)), Gate::Open(9));
+}
+
 /// C6
 #[test]
 fn a_shard_whose_target_declines_or_goes_stays_where_it_is() {

@@ -4,12 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use innkeeper::{Gathered, NodeCount};
-use innkeeper_api::{NodeInfo, ShardInfo};
+use innkeeper_api::{Code, NodeInfo, ShardInfo};
 use innkeeper_cluster::ownership::Gate;
 
 use crate::app::App;
+use crate::error::ApiError;
+use crate::http::guard;
+
+/// `POST /api/nodes/{name}/drain`: has this node drain and end, as SIGTERM does.
+pub(crate) async fn drain(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    guard::check_admin(&app, &headers)?;
+    if name != *app.node {
+        let detail = format_args!("this is node {:?}; ask {name:?} at its own address", app.node);
+        return Err(ApiError::new(Code::NotFound, detail));
+    }
+    app.told_to_drain.cancel();
+    Ok(StatusCode::ACCEPTED)
+}
 
 /// `GET /api/nodes`
 pub(crate) async fn nodes(State(app): State<Arc<App>>) -> Json<Vec<NodeInfo>> {

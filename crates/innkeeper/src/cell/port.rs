@@ -31,6 +31,8 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
         message: &mut Option<MessageOf<O>>,
         answer: Option<&Arc<Answer<MessageOf<O>>>>,
     ) -> Result<(), Refused> {
+        // Shared before the lock, at which others may wait.
+        let answer = answer.cloned();
         let mut core = self.core.lock();
         if !core.slot.takes_mail(to) {
             return Err(core.refusal(to));
@@ -41,7 +43,7 @@ impl<O: Owner> Port<MessageOf<O>> for Cell<O> {
             return Err(self.full());
         }
         let Some(message) = message.take() else { return Ok(()) };
-        core.inbox.push(Envelope { message, answer: answer.cloned() });
+        core.inbox.push(Envelope { message, answer });
         core.quiet = 0;
         // A runner in the midst of a handler will look by itself when that is done.
         if core.idle {

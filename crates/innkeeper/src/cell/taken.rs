@@ -38,6 +38,7 @@ impl<'a, O: Owner> Taken<'a, O> {
     }
 
     /// The oldest message of the inbox, with what is behind it in here if it is all casts.
+    #[inline]
     pub(super) fn refill(
         &mut self,
         inbox: &mut Inbox<MessageOf<O>>,

@@ -32,9 +32,11 @@ pub(crate) const NOTICE: u8 = 4;
 /// Nothing has come for a while: the runner may go to rest.
 pub(crate) const REST: u8 = 8;
 
-/// What a runner does next.
+/// What a runner does next that is not to handle a message of its mailbox. Small, for each of those
+/// passes by the same way.
 pub(crate) enum Work<M: Message> {
-    Message(Envelope<M>),
+    /// A timer has gone off.
+    Due(Box<M>),
     Notice(Box<Notice>),
     /// There are orders to look at.
     Orders,
@@ -45,6 +47,9 @@ pub(crate) enum Work<M: Message> {
     /// This node no longer acts for its key.
     Lost,
 }
+
+/// What a runner does next.
+pub(crate) type Turn<O> = Result<Envelope<MessageOf<O>>, Work<MessageOf<O>>>;
 
 /// The end of an incarnation, for whoever reported it to carry out.
 #[must_use = "an end has to be carried out"]
@@ -84,16 +89,13 @@ impl Watchers {
 }
 
 impl<O: Owner> Cell<O> {
-    /// The next thing to do: orders before notices before messages.
-    pub(crate) fn poll_work(
-        &self,
-        taken: &mut Taken<'_, O>,
-        cx: &Context<'_>,
-    ) -> Poll<Work<MessageOf<O>>> {
+    /// The next message, or what comes before it: orders before notices before messages.
+    #[inline]
+    pub(crate) fn poll_work(&self, taken: &mut Taken<'_, O>, cx: &Context<'_>) -> Poll<Turn<O>> {
         let mut core = self.core.lock();
         let signal = self.signal.load(Ordering::Acquire);
         if signal & (STOP | KILL) != 0 {
-            return Poll::Ready(Work::Orders);
+            return Poll::Ready(Err(Work::Orders));
         }
         if signal & NOTICE != 0
             && let Some(extras) = &mut core.extras
@@ -102,18 +104,19 @@ impl<O: Owner> Cell<O> {
             if extras.notices.is_empty() {
                 self.signal.fetch_and(!NOTICE, Ordering::Release);
             }
-            return Poll::Ready(Work::Notice(Box::new(notice)));
+            return Poll::Ready(Err(Work::Notice(Box::new(notice))));
         }
         if let Some(envelope) = taken.oldest().or_else(|| taken.refill(&mut core.inbox)) {
-            return Poll::Ready(Work::Message(envelope));
+            return Poll::Ready(Ok(envelope));
         }
         if signal & REST != 0 {
             self.signal.fetch_and(!REST, Ordering::Release);
-            return Poll::Ready(Work::Rest);
+            return Poll::Ready(Err(Work::Rest));
         }
         core.inbox.shrink(false);
         taken.shrink();
-        core.wait(cx);
+        core.sleep(cx);
+        core.idle = true;
         Poll::Pending
     }
 
@@ -165,7 +168,8 @@ impl<O: Owner> Cell<O> {
             return Poll::Ready(());
         }
         core.inbox.shrink(true);
-        core.wait(cx);
+        core.sleep(cx);
+        core.idle = true;
         Poll::Pending
     }
 
@@ -205,7 +209,7 @@ impl<O: Owner> Cell<O> {
     /// messages are not.
     pub(crate) fn busy(&self, cx: &Context<'_>) {
         let mut core = self.core.lock();
-        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.sleep(cx);
         core.idle = false;
     }
 
@@ -215,7 +219,7 @@ impl<O: Owner> Cell<O> {
         if !core.slot.is_held() {
             return Poll::Ready(());
         }
-        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.sleep(cx);
         Poll::Pending
     }
 
@@ -223,7 +227,7 @@ impl<O: Owner> Cell<O> {
     /// told to stop.
     pub(crate) fn poll_backoff(&self, cx: &Context<'_>) -> Option<Duration> {
         let mut core = self.core.lock();
-        core.waker.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        core.sleep(cx);
         core.slot.backoff()
     }
 
@@ -285,15 +289,15 @@ impl<O: Owner> Cell<O> {
     pub(crate) fn ended(&self) -> Ended<MessageOf<O>> {
         let mut core = self.core.lock();
         let incarnation = core.slot.incarnation();
-        let at = clock::now();
+        // Of the last end nobody asks when it was.
+        let at = if core.slot.ends_for_good() { core.slot.since() } else { clock::now() };
         let step = core.slot.apply(Event::Ended, at);
         let next = step.next.clone();
         let effects = self.note(&mut core, step, at);
         // What concerned this incarnation ends with it; whom the key waits for does not.
         let extras = core.extras.take();
         self.signal.store(0, Ordering::Release);
-        core.waker = None;
-        core.idle = false;
+        (core.waker, core.idle) = (None, false);
         let Some(extras) = extras else {
             return Ended { incarnation, at, next, effects, watchers: None };
         };

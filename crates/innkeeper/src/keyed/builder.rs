@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-
 use crate::child_spec::{ChildSpec, RestartBudget};
 use crate::keyed::scope::{ArgsOf, Scope, Shared};
 use crate::keyed::sweep::{self, Keeper};
@@ -202,7 +200,7 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             idle_after: self.idle_after,
             start_rate: self.start_rate,
             group: self.group_budget.map(|budget| (Mutex::default(), budget)),
-            events: broadcast::Sender::new(limits::EVENTS),
+            events: OnceLock::new(),
             tally: Tally::default(),
             closing: supervisor.closing(),
             spawner: OnceLock::new(),

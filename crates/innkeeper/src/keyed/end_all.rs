@@ -41,7 +41,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         let mut ending = Ending { told: 0, began: clock::now(), ends: Vec::new() };
         self.visit(|cell| {
             if which(&cell)
-                && let Stopping::Wait(flight, _) = self.stop_cell(&cell, ExitReason::Shutdown)
+                && let Stopping::Wait { flight, .. } = self.stop_cell(&cell, ExitReason::Shutdown)
             {
                 ending.told += 1;
                 // Whoever is one of them, or is waited for by one, cannot wait for that one.

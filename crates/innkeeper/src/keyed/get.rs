@@ -10,7 +10,7 @@ use crate::cell::Asked;
 use crate::clock;
 use crate::error::GetError;
 use crate::exit::ExitReason;
-use crate::keyed::scope::{Found, Scope, Under, Wanted};
+use crate::keyed::scope::{Found, Scope, Seen, Under, Wanted};
 use crate::keyed::{Key, Outcome, placed};
 use crate::limits;
 use crate::process::Process;
@@ -70,20 +70,26 @@ impl<K: Key, P: Process> Future for GetOrStart<'_, K, P> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.wait.is_none()
-            && this.wanted.args.is_none()
-            && let Some((cell, incarnation)) = this.scope.find_live(this.key)
+        // Where it is placed, it is to be asked first who may act for it.
+        if this.wait.is_some() || this.scope.shared.placement.is_some() {
+            return this.poll_wait(cx);
+        }
+        let seen = this.scope.see(this.key);
+        if this.wanted.args.is_none()
+            && let Some(cell) = &seen.cell
+            && let Some(incarnation) = cell.live()
+            && let Some(cell) = seen.cell
         {
             return Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))));
         }
-        this.poll_slowly(cx)
+        this.poll_slowly(cx, seen)
     }
 }
 
 impl<K: Key, P: Process> GetOrStart<'_, K, P> {
-    /// Where there may be something to start, to wait for or to compare.
+    /// Where the question is on its way, or has to go further than this table.
     #[cold]
-    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Answer<P>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Answer<P>> {
         if let Some(wait) = &mut self.wait {
             return wait.as_mut().poll(cx);
         }
@@ -95,7 +101,13 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
             let wait = placed::get(self.scope, &**placement, self.key, client, starts, timeout);
             return self.wait.insert(Box::pin(wait)).as_mut().poll(cx);
         }
-        match look(self.scope, self.key, &mut self.wanted, None, self.starts)? {
+        self.poll_slowly(cx, self.scope.see(self.key))
+    }
+
+    /// Where there may be something to start, to wait for or to compare.
+    #[cold]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>, seen: Seen<K, P>) -> Poll<Answer<P>> {
+        match look(self.scope, self.key, seen, &mut self.wanted, None, self.starts)? {
             Found::Live(cell, incarnation) => {
                 self.scope.check_args(&cell, &self.wanted)?;
                 Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
@@ -114,14 +126,15 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
 pub(super) fn look<K: Key, P: Process>(
     scope: &Scope<K, P>,
     key: &K,
+    seen: Seen<K, P>,
     wanted: &mut Wanted<'_, P>,
     under: Under<'_>,
     starts: bool,
 ) -> Result<Found<K, P>, GetError> {
     if starts {
-        scope.find_or_start(key, wanted, under)
+        scope.find_or_start(key, seen, wanted, under)
     } else {
-        scope.look(key, under)?.ok_or(GetError::NotFound)
+        scope.look(seen, under)?.ok_or(GetError::NotFound)
     }
 }
 
@@ -135,12 +148,16 @@ pub(super) async fn wait<K: Key, P: Process>(
     timeout: Duration,
     mut found: Found<K, P>,
 ) -> Answer<P> {
-    let began = clock::now();
+    // One that was made for this caller was made now.
+    let began = match found {
+        Found::Cell { made: Some(made), .. } => made,
+        Found::Cell { .. } | Found::Live(..) => clock::now(),
+    };
     let deadline = began.after(timeout);
     loop {
         let (cell, asked, mine) = match found {
             Found::Live(cell, incarnation) => (cell, Asked::Found(incarnation), false),
-            Found::Cell { cell, asked, mine } => (cell, asked, mine),
+            Found::Cell { cell, asked, made } => (cell, asked, made.is_some()),
         };
         let ready = match asked {
             Asked::Found(incarnation) => Some(incarnation),
@@ -176,7 +193,7 @@ pub(super) async fn wait<K: Key, P: Process>(
         if clock::now() >= deadline {
             return Err(GetError::Timeout { waited: timeout });
         }
-        found = look(scope, key, &mut wanted, under, starts)?;
+        found = look(scope, key, scope.see(key), &mut wanted, under, starts)?;
     }
 }
 

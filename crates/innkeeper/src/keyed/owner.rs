@@ -149,8 +149,8 @@ impl<K: Key, P: Process> KeyedOwner<K, P> {
             }
             _ => {}
         }
-        let events = &self.shared.events;
-        if events.receiver_count() > 0 {
+        let events = self.shared.events.get();
+        if let Some(events) = events.filter(|events| events.receiver_count() > 0) {
             let event = Event { key: key.clone(), incarnation, what };
             // Nobody left to hear it is no failure.
             let _ = events.send(event);

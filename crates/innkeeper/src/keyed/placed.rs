@@ -111,7 +111,7 @@ pub(crate) async fn get_here<K: Key, P: Process>(
     timeout: Duration,
 ) -> Answer<P> {
     let mut wanted = Wanted { args: None, client };
-    match get::look(scope, key, &mut wanted, Some(tenure), starts)? {
+    match get::look(scope, key, scope.see(key), &mut wanted, Some(tenure), starts)? {
         Found::Live(cell, incarnation) => Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))),
         found @ Found::Cell { .. } => {
             get::wait(scope, key, wanted, Some(tenure), starts, timeout, found).await
@@ -336,8 +336,8 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
         Ok(match self.stop_cell_by(&cell, ExitReason::Killed, Shutdown::BrutalKill) {
             Stopping::NotFound | Stopping::Unparked => None,
-            Stopping::Wait(flight, _) => {
-                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), mine: false })
+            Stopping::Wait { flight, .. } => {
+                Some(Found::Cell { cell, asked: Asked::WaitForEnd(flight), made: None })
             }
         })
     }
@@ -363,7 +363,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
         let mut packed = Vec::new();
         for (cell, stopping) in ends {
-            if let Stopping::Wait(end, _) = stopping {
+            if let Stopping::Wait { flight: end, .. } = stopping {
                 end.wait().await;
             }
             if let Some((state, casts)) = cell.owner.placed.as_ref().map(|guest| guest.unpack())

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
+use crate::clock::{self, Moment};
 use crate::error::GetError;
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -51,7 +52,8 @@ pub(crate) struct Shared<K: Key, P: Process> {
     pub(crate) idle_after: Option<Duration>,
     pub(crate) start_rate: Option<StartRate>,
     pub(crate) group: Option<(Mutex<Intensity>, RestartBudget)>,
-    pub(crate) events: broadcast::Sender<Event<K>>,
+    /// Made for the first who listens.
+    pub(crate) events: OnceLock<broadcast::Sender<Event<K>>>,
     pub(crate) tally: Tally,
     pub(crate) closing: Arc<Closing>,
     pub(crate) spawner: OnceLock<Spawner>,
@@ -79,12 +81,18 @@ impl<P: Process> Wanted<'_, P> {
     }
 }
 
+/// What one look at the table showed.
+pub(crate) struct Seen<K: Key, P: Process> {
+    hash: u64,
+    pub(crate) cell: Option<Arc<KeyedCell<K, P>>>,
+}
+
 /// What a caller finds for a key, where a start was made for it or not.
 pub(crate) enum Found<K: Key, P: Process> {
     /// Ready.
     Live(Arc<KeyedCell<K, P>>, Incarnation),
-    /// A cell to wait at; `mine` if it was made for this caller.
-    Cell { cell: Arc<KeyedCell<K, P>>, asked: Asked, mine: bool },
+    /// A cell to wait at, and when it was made if that was for this caller.
+    Cell { cell: Arc<KeyedCell<K, P>>, asked: Asked, made: Option<Moment> },
 }
 
 impl<K: Key, P: Process> Scope<K, P> {
@@ -96,36 +104,23 @@ impl<K: Key, P: Process> Scope<K, P> {
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<Arc<KeyedCell<K, P>>> {
+        self.see(key).cell
+    }
+
+    /// What there is of a key, as a look shows it.
+    #[inline]
+    pub(crate) fn see(&self, key: &K) -> Seen<K, P> {
         let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |cell| cell.owner.key == *key)
+        Seen { hash, cell: self.table.find(hash, |cell| cell.owner.key == *key) }
     }
 
-    /// The cell of a key, if it has one that is of use.
-    pub(crate) fn look(&self, key: &K, under: Under<'_>) -> Result<Option<Found<K, P>>, GetError> {
-        self.look_at(key, self.hasher.hash_one(key), under)
-    }
-
-    /// The live process of a key: what is asked for most often, so on a short way of its own.
-    ///
-    /// Not where it is placed: then it is to be asked first who may act for it.
-    pub(crate) fn find_live(&self, key: &K) -> Option<(Arc<KeyedCell<K, P>>, Incarnation)> {
-        if self.shared.placement.is_some() {
-            return None;
-        }
-        let cell = self.find(key)?;
-        let incarnation = cell.live()?;
-        Some((cell, incarnation))
-    }
-
-    fn look_at(
+    /// What was seen of a key, if it is of use.
+    pub(crate) fn look(
         &self,
-        key: &K,
-        hash: u64,
+        seen: Seen<K, P>,
         under: Under<'_>,
     ) -> Result<Option<Found<K, P>>, GetError> {
-        let Some(cell) = self.table.find(hash, |cell| cell.owner.key == *key) else {
-            return Ok(None);
-        };
+        let Some(cell) = seen.cell else { return Ok(None) };
         if let Some(tenure) = under
             && !cell.owner.runs_under(tenure)
         {
@@ -136,19 +131,20 @@ impl<K: Key, P: Process> Scope<K, P> {
         }
         Ok(match cell.ask() {
             Asked::Vacant => None,
-            asked => Some(Found::Cell { cell, asked, mine: false }),
+            asked => Some(Found::Cell { cell, asked, made: None }),
         })
     }
 
-    /// Finds the cell of a key, or makes one and has it run.
+    /// Uses the cell of a key that was seen, or makes one and has it run.
     pub(crate) fn find_or_start(
         &self,
         key: &K,
+        seen: Seen<K, P>,
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
     ) -> Result<Found<K, P>, GetError> {
-        let hash = self.hasher.hash_one(key);
-        match self.look_at(key, hash, under)? {
+        let hash = seen.hash;
+        match self.look(seen, under)? {
             Some(found) => Ok(found),
             None => self.start(key, hash, wanted, under),
         }
@@ -165,6 +161,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         let shared = &self.shared;
         // The key is cloned before the lock is taken: that is user code.
         let mut key_of_cell = Some(key.clone());
+        let now = clock::now();
         let make = || {
             // Under the lock of the table: whoever looks for all processes of a right under which
             // nothing is begun any more finds every one that was made.
@@ -179,7 +176,7 @@ impl<K: Key, P: Process> Scope<K, P> {
                 shared: shared.clone(),
                 placed: under.map(|tenure| Box::new(Guest::new(tenure.clone()))),
             };
-            Ok(Cell::new(owner))
+            Ok(Cell::new(owner, now))
         };
         let entered = self.table.enter(
             hash,
@@ -196,11 +193,11 @@ impl<K: Key, P: Process> Scope<K, P> {
                 }
                 // Only now: the drop of a key may panic.
                 drop(replaced);
-                Ok(Found::Cell { cell, asked, mine: true })
+                Ok(Found::Cell { cell, asked, made: Some(now) })
             }
             Ok(Entered::Existing(cell)) => {
                 let asked = cell.ask();
-                Ok(Found::Cell { cell, asked, mine: false })
+                Ok(Found::Cell { cell, asked, made: None })
             }
             Err(Failed(GetError::MaxChildren { .. })) => {
                 Err(GetError::MaxChildren { max: shared.max_children })

@@ -82,8 +82,8 @@ pub(super) async fn stop<K: Key, P: Process>(
     match scope.stop_cell(&cell, reason) {
         Stopping::NotFound => Err(StopError::NotFound),
         Stopping::Unparked => Ok(()),
-        Stopping::Wait(flight, told) => {
-            let deadline = clock::now().after(timeout);
+        Stopping::Wait { flight, told, now } => {
+            let deadline = now.after(timeout);
             match cell.settled(&flight, None, deadline).await {
                 Some(_) => Ok(()),
                 None => Err(StopError::StillStopping { age: clock::now().since(told) }),

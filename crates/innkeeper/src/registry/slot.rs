@@ -150,6 +150,11 @@ impl Slot {
         matches!(self.phase, Phase::Backoff | Phase::Held | Phase::Parked | Phase::Free)
     }
 
+    /// Whether none follows once the present incarnation has ended.
+    pub(crate) fn ends_for_good(&self) -> bool {
+        self.phase == Phase::Ending(Then::Free)
+    }
+
     /// Whether its supervisor has the next incarnation wait.
     pub(crate) fn is_held(&self) -> bool {
         self.phase == Phase::Held

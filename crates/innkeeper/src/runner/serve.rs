@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{self, Poll};
 
 use crate::call::ReplyTo;
-use crate::cell::{self, Cell, MessageOf, Taken, Work};
+use crate::cell::{self, Cell, MessageOf, Taken, Turn, Work};
 use crate::context::{Context, Wish};
 use crate::exit::ExitReason;
 use crate::guard::{Interrupt, Limit, contained, guarded};
@@ -68,27 +68,32 @@ pub(super) async fn serve<O: Owner>(
                 }
                 Some(Wish::StopIfIdle) | None => {}
             }
-            let waiting = if extras_first { None } else { taken.pop() };
-            let Envelope { message, answer } = match waiting {
-                Some(envelope) => envelope,
-                None => match poll_fn(|cx| next(cell, &mut taken, ctx, extras_first, cx)).await {
-                    Work::Message(envelope) => envelope,
-                    Work::Orders => return ordered(cell),
-                    Work::Rest => return None,
-                    Work::Crash(reason) => return Some(End::Terminate(*reason)),
-                    Work::Lost => return Some(End::Dead(ExitReason::Killed)),
-                    Work::Notice(notice) => match hear(cell, state, *notice, ctx).await {
+            let mut begun = Begun { is_cast: true, panicked: None };
+            // Made where it stays: moved, it would be waited for.
+            let code = pin!(if !extras_first && let Some(envelope) = taken.pop() {
+                begun.code_of(cell, state, envelope, ctx)
+            } else {
+                match poll_fn(|cx| next(cell, &mut taken, ctx, extras_first, cx)).await {
+                    Ok(envelope) => begun.code_of(cell, state, envelope, ctx),
+                    Err(Work::Due(message)) => {
+                        let envelope = Envelope { message: *message, answer: None };
+                        begun.code_of(cell, state, envelope, ctx)
+                    }
+                    Err(Work::Orders) => return ordered(cell),
+                    Err(Work::Rest) => return None,
+                    Err(Work::Crash(reason)) => return Some(End::Terminate(*reason)),
+                    Err(Work::Lost) => return Some(End::Dead(ExitReason::Killed)),
+                    Err(Work::Notice(notice)) => match hear(cell, state, *notice, ctx).await {
                         Ok(()) => continue,
                         Err(interrupt) => return Some(interrupt.into()),
                     },
-                },
-            };
+                }
+            });
             extras_first = false;
-            let is_cast = answer.is_none();
-            let reply = ReplyTo::new(cell.outward(answer));
-            let done = match contained(|| state.handle(message, reply, ctx)) {
-                Ok(code) => guarded(cell, Limit::Handler, pin!(Some(code))).await,
-                Err(reason) => Err(Interrupt::Panicked(reason)),
+            let Begun { is_cast, panicked } = begun;
+            let done = match panicked {
+                None => guarded(cell, Limit::Handler, code).await,
+                Some(reason) => Err(Interrupt::Panicked(reason)),
             };
             if let Err(interrupt) = done {
                 if is_cast {
@@ -102,27 +107,52 @@ pub(super) async fn serve<O: Owner>(
     }
 }
 
+/// What is known of a message once its code is made.
+struct Begun {
+    is_cast: bool,
+    panicked: Option<Box<ExitReason>>,
+}
+
+impl Begun {
+    /// The code that handles a message, unless making it panicked.
+    #[inline(always)]
+    fn code_of<'a, O: Owner>(
+        &mut self,
+        cell: &Cell<O>,
+        state: &'a mut O::Process,
+        Envelope { message, answer }: Envelope<MessageOf<O>>,
+        ctx: &'a mut Context<O::Process>,
+    ) -> Option<impl Future<Output = ()> + Send + use<'a, O>> {
+        self.is_cast = answer.is_none();
+        let reply = ReplyTo::new(cell.outward(answer));
+        let code = contained(|| state.handle(message, reply, ctx));
+        code.map_err(|reason| self.panicked = Some(reason)).ok()
+    }
+}
+
 /// The next thing to do: what waits in the cell, then what timers and tasks bring; or the other way
 /// round.
+#[inline]
 fn next<O: Owner>(
     cell: &Cell<O>,
     taken: &mut Taken<'_, O>,
     ctx: &mut Context<O::Process>,
     extras_first: bool,
     cx: &mut task::Context<'_>,
-) -> Poll<Work<MessageOf<O>>> {
+) -> Poll<Turn<O>> {
     if !cell.may_begin() {
-        return cell.poll_begin(cx);
+        return cell.poll_begin(cx).map(Err);
     }
-    if extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
+    let has_extras = ctx.has_extras();
+    if has_extras && extras_first && !cell.is_ordered(cell::STOP | cell::KILL) {
         let extra = poll_extras(ctx, cx);
         if extra.is_ready() {
-            return extra;
+            return extra.map(Err);
         }
     }
     match cell.poll_work(taken, cx) {
-        Poll::Ready(work) => Poll::Ready(work),
-        Poll::Pending => poll_extras(ctx, cx),
+        Poll::Pending if has_extras => poll_extras(ctx, cx).map(Err),
+        work => work,
     }
 }
 
@@ -131,15 +161,10 @@ fn poll_extras<P: Process>(
     ctx: &mut Context<P>,
     cx: &mut task::Context<'_>,
 ) -> Poll<Work<P::Message>> {
-    if !ctx.has_extras() {
-        return Poll::Pending;
-    }
     // A timer that repeats makes its message by user code.
     match contained(|| ctx.poll_extras(cx)) {
         Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(Ok(message))) => {
-            Poll::Ready(Work::Message(Envelope { message, answer: None }))
-        }
+        Ok(Poll::Ready(Ok(message))) => Poll::Ready(Work::Due(Box::new(message))),
         Ok(Poll::Ready(Err(reason))) => Poll::Ready(Work::Crash(Box::new(reason))),
         Err(reason) => Poll::Ready(Work::Crash(reason)),
     }

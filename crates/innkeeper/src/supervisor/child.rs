@@ -167,7 +167,7 @@ impl<P: Process> Child for ProcessChild<P> {
             let reason = ExitReason::failed("its last incarnation has not ended");
             return Box::new(|_| Box::pin(async { Err(GetError::InitFailed(reason)) }));
         }
-        let cell = Cell::new(Supervised(self.clone()));
+        let cell = Cell::new(Supervised(self.clone()), clock::now());
         *current = Some(cell.clone());
         // Asked before it runs: afterwards a start that failed would be nowhere to be seen.
         let asked = cell.ask();
@@ -185,7 +185,7 @@ impl<P: Process> Child for ProcessChild<P> {
         let Some(cell) = self.cell.lock().clone() else {
             return Box::pin(async {});
         };
-        let Stopping::Wait(flight, told) = cell.stop(ExitReason::Shutdown) else {
+        let Stopping::Wait { flight, told, .. } = cell.stop(ExitReason::Shutdown) else {
             return Box::pin(async {});
         };
         let limit = stop_limit(self.spec.shutdown, told);

@@ -20,7 +20,7 @@ struct Import {
 }
 
 /// The arrows: what each crate is built on directly. What those are built on it may use too.
-const BUILT_ON: [(&str, &[&str]); 11] = [
+const BUILT_ON: [(&str, &[&str]); 13] = [
     ("innkeeper-macros", &[]),
     ("innkeeper", &["innkeeper-macros"]),
     ("innkeeper-cluster", &["innkeeper"]),
@@ -31,6 +31,9 @@ const BUILT_ON: [(&str, &[&str]); 11] = [
     ("innkeeper-sim", &["innkeeper-cluster", "innkeeper"]),
     ("innkeeper-bench", &["innkeeper-cli", "innkeeper-sim"]),
     ("innkeeper-examples", &["innkeeper"]),
+    // The judge of a drill is built on nothing that is judged.
+    ("innkeeper-judge", &[]),
+    ("innkeeper-drill", &["innkeeper-etcd", "innkeeper-judge"]),
     ("xtask", &["innkeeper-cli"]),
 ];
 

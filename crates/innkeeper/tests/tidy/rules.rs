@@ -26,7 +26,14 @@ const FILE_LINES_MAX: usize = 500;
 const TEST_FILE_LINES_MAX: usize = 800;
 
 /// Packages that nobody runs but who works on this one.
-const CHORES: [&str; 4] = ["xtask", "innkeeper-bench", "innkeeper-sim", "innkeeper-examples"];
+const CHORES: [&str; 6] = [
+    "xtask",
+    "innkeeper-bench",
+    "innkeeper-sim",
+    "innkeeper-examples",
+    "innkeeper-drill",
+    "innkeeper-judge",
+];
 
 /// Where tasks are made, by package: each has a parent that awaits it.
 const SPAWNERS: [(&str, &[&str]); 5] = [
@@ -34,7 +41,7 @@ const SPAWNERS: [(&str, &[&str]); 5] = [
     ("innkeeper-cluster", &["cluster.rs", "driver.rs", "links.rs"]),
     ("innkeeper-etcd", &[]),
     ("innkeeper-server", &["accept.rs", "member.rs", "room.rs"]),
-    ("innkeeper-cli", &["load.rs", "race.rs"]),
+    ("innkeeper-cli", &["load.rs", "race.rs", "supervise.rs"]),
 ];
 
 /// Files that decide who owns what, and do nothing else.
