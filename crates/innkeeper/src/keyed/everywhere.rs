@@ -89,7 +89,7 @@ impl<K: Key, P: Process> Everywhere<K, P> {
     /// Dropping the future leaves nothing behind.
     pub async fn events(self) -> Hearing<K> {
         match &self.scope.shared.placement {
-            None => Hearing::here(self.scope.shared.events.subscribe()),
+            None => Hearing::here(self.scope.events()),
             Some(placement) => placement.events().await,
         }
     }

@@ -59,7 +59,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
 
     /// What happens here from now on. `None`: the scope has ended.
     pub fn events(&self) -> Option<broadcast::Receiver<Event<K>>> {
-        self.scope.upgrade().map(|scope| scope.shared.events.subscribe())
+        self.scope.upgrade().map(|scope| scope.events())
     }
 
     /// Says something to the process of a key: to this incarnation or, for `None`, to whichever
