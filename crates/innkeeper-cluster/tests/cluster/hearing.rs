@@ -89,7 +89,7 @@ async fn a_gap_is_said_once_and_what_comes_after_it_is_heard() {
     let mut hearing = a.rooms.everywhere().events().await;
     world.wires.cut("node-0:1", "node-1:1");
     let deaf = Heard { node: Some("node-1".into()), what: Tidings::Deaf };
-    assert_eq!(hearing.next().await, Some(deaf));
+    assert_eq!(next(&mut hearing, Some).await, deaf);
     let (started, heard) = first_heard(&b, &mut hearing).await;
     assert_eq!(heard, (started, Some("node-1".to_owned())));
 }
@@ -103,7 +103,7 @@ async fn a_silent_node_holds_up_nobody_who_wants_to_listen_and_is_said_not_to_be
     world.wires.silence("node-1:1", "node-0:1");
     let mut hearing = timeout(60 * SECOND, a.rooms.everywhere().events()).await.unwrap();
     let deaf = Heard { node: Some(b.name.as_str().into()), what: Tidings::Deaf };
-    assert_eq!(hearing.next().await, Some(deaf));
+    assert_eq!(next(&mut hearing, Some).await, deaf);
     let key = a.key();
     let _ = a.room(&key).await;
     assert_eq!(next(&mut hearing, ready).await, (key, None));
