@@ -59,10 +59,9 @@ where
     let Some(mut events) = here.events() else { return };
     let mut told = Some(Told::Begun);
     loop {
-        if let Some(body) = told.as_ref().and_then(asked::write) {
-            if subscriber.push(None, body).is_err() {
-                return;
-            }
+        let body = told.as_ref().and_then(asked::write);
+        if body.is_some_and(|body| subscriber.push(None, body).is_err()) {
+            return;
         }
         let event = tokio::select! {
             event = events.recv() => event,
