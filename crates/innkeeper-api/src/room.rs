@@ -119,8 +119,8 @@ pub struct Line {
 /// Something that happened: the data of one event of `GET /api/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Of a room or a bucket `started`, `restarted`, `parked` or `stopped`; of a shard `moved`; of a
-    /// node `evicted`, and of the one that is asked `frozen` and `thawed`.
+    /// Of a room or a bucket `started`, `restarted`, `parked` or `stopped`; of a shard `moved`; of
+    /// a node `evicted`, and of the one that is asked `frozen` and `thawed`.
     pub event: String,
     /// `room`, `bucket`, `shard` or `node`.
     pub kind: String,

@@ -34,7 +34,7 @@ fn ready(heard: Heard<String>) -> Option<(String, Option<String>)> {
     }
 }
 
-/// Starts one room of a node after the other until one is heard of; which it was, and what is heard.
+/// Starts one room of a node after the other until one is heard of: which, and what is heard.
 async fn first_heard(
     node: &Node,
     hearing: &mut Hearing<String>,
