@@ -116,21 +116,31 @@ pub struct Line {
     pub at: String,
 }
 
-/// Something that happened to a room: the data of one event of `GET /api/events`.
+/// Something that happened: the data of one event of `GET /api/events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// `started`, `restarted`, `parked` or `stopped`; on a cluster also `moved`, `evicted` and
-    /// `frozen`.
+    /// Of a room or a bucket `started`, `restarted`, `parked` or `stopped`; of a shard `moved`; of
+    /// a node `evicted`, and of the one that is asked `frozen` and `thawed`.
     pub event: String,
-    /// `room` or `bucket`.
+    /// `room`, `bucket`, `shard` or `node`.
     pub kind: String,
-    /// Its key.
+    /// Its key, its number or its name.
     pub key: String,
-    /// Which run of its process.
+    /// Which run of its process; empty for what is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub incarnation: String,
-    /// On which node.
+    /// On which node; the owner of a shard from now on.
     pub node: String,
     /// Why, where there is a reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Events that are not told: the data of the event `lagged`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Those of which node.
+    pub node: String,
+    /// How many. `None`: nobody knows, for the node could not be heard for a while.
+    pub missed: Option<u64>,
 }

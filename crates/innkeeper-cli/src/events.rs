@@ -30,9 +30,7 @@ async fn listen(args: &EventsArgs) -> Result<(), Failure> {
             for said in parts.push(&String::from_utf8_lossy(&chunk)) {
                 match said {
                     Said::Event(event) => print(args.server.format, &event),
-                    Said::Missed(missed) => {
-                        output::talk(&format!("{missed} events came too fast and are not shown"));
-                    }
+                    Said::Gap(gap) => output::talk(&words(&gap)),
                 }
             }
         }
@@ -55,12 +53,15 @@ fn print(format: Format, event: &Event) {
 #[derive(Debug, PartialEq)]
 enum Said {
     Event(Event),
-    Missed(u64),
+    Gap(Gap),
 }
 
-#[derive(Deserialize)]
-struct Missed {
-    missed: u64,
+fn words(gap: &Gap) -> String {
+    let node = output::printable(&gap.node);
+    match gap.missed {
+        Some(missed) => format!("{missed} events of {node} came too fast and are not shown"),
+        None => format!("{node} could not be heard for a while: its events then are not shown"),
+    }
 }
 
 /// Server-sent events, put together from however they were cut.
@@ -86,8 +87,7 @@ fn read(part: &str) -> Option<Said> {
     let field = |name: &str| part.lines().find_map(|line| line.strip_prefix(name));
     let data = field("data: ")?;
     if field("event: ") == Some("lagged") {
-        let Missed { missed } = serde_json::from_str(data).ok()?;
-        return Some(Said::Missed(missed));
+        return serde_json::from_str(data).ok().map(Said::Gap);
     }
     serde_json::from_str(data).ok().map(Said::Event)
 }
@@ -98,14 +98,14 @@ mod tests {
 
     const STREAM: &str = ": here\n\nevent: started\ndata: {\"event\":\"started\",\"kind\":\"room\",\
         \"key\":\"a\",\"incarnation\":\"1-2\",\"node\":\"n\"}\n\n\
-        event: lagged\ndata: {\"missed\":7}\n\nevent: st";
+        event: lagged\ndata: {\"node\":\"n\",\"missed\":7}\n\nevent: st";
 
     #[test]
     fn a_stream_is_read_however_it_is_cut() {
         let whole = Parts::default().push(STREAM);
         assert_eq!(whole.len(), 2);
         assert!(matches!(&whole[0], Said::Event(event) if event.key == "a"), "{whole:?}");
-        assert_eq!(whole[1], Said::Missed(7));
+        assert_eq!(whole[1], Said::Gap(Gap { node: "n".to_owned(), missed: Some(7) }));
         for cut in 1..STREAM.len() {
             let mut parts = Parts::default();
             let mut said = parts.push(&STREAM[..cut]);

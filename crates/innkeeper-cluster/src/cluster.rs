@@ -2,6 +2,8 @@
 //! is talked to from all of them.
 
 pub(crate) mod asked;
+mod changes;
+mod ear;
 mod feed;
 mod hosting;
 mod luggage;
@@ -10,6 +12,7 @@ mod placing;
 mod roster;
 mod seen;
 mod tenure;
+mod told;
 mod view;
 mod way;
 
@@ -26,7 +29,7 @@ use bytes::Bytes;
 use innkeeper::placement::Tenure;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -42,6 +45,7 @@ use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
+pub use changes::ClusterEvent;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
 pub use roster::{NodeInfo, ShardInfo};
@@ -84,6 +88,7 @@ pub(crate) struct Inner {
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
+    changes: broadcast::Sender<ClusterEvent>,
     /// What is under way for others, or for other nodes.
     tasks: Mutex<JoinSet<()>>,
     dice: AtomicU64,
@@ -189,6 +194,7 @@ impl Cluster {
             scopes: RwLock::default(),
             leaving: Mutex::default(),
             left: Notify::new(),
+            changes: broadcast::channel(limits::CHANGES).0,
             tasks: Mutex::default(),
             dice: AtomicU64::new(start.0),
         });
@@ -204,8 +210,9 @@ impl Cluster {
         let obeying = inner.clone();
         let running = async move {
             let work = async {
-                // Neither of the two ends before the session.
-                tokio::join!(linking.run(), obeying.obey(orders));
+                // None of them ends before the session.
+                let telling = obeying.clone().tell_changes();
+                tokio::join!(linking.run(), obeying.obey(orders), telling);
                 std::future::pending::<()>().await;
             };
             let over = tokio::select! {

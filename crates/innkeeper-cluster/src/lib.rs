@@ -27,7 +27,7 @@ mod remote;
 pub mod subscriber;
 
 pub use burial::bury;
-pub use cluster::{Cluster, Membership, NodeInfo, ShardInfo};
+pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};
 pub use configuration::Configuration;
 pub use home::{Home, HomeError};
 pub use join::{JoinError, PROTOCOL, Settings};

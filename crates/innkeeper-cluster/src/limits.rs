@@ -62,6 +62,13 @@ pub const SUBSCRIPTIONS_MAX: usize = 65_536;
 /// How many events of a subscription may wait for whoever subscribed.
 pub const EVENTS_MAX: usize = 1_024;
 
+/// How long another node may take to begin to tell what happens there, before it is said that it is
+/// not heard.
+pub const HEARING_WAIT: Duration = Duration::from_secs(5);
+
+/// How many changes of nodes and shards are kept for whoever listens and has fallen behind.
+pub const CHANGES: usize = 2_048;
+
 /// How many connections may be about to be made by others.
 pub const ARRIVALS_MAX: usize = 256;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     shards: Shard,
     /// How often a session has come or gone.
     membership: watch::Sender<u64>,
+    /// Is told whenever something is seen, and when the gates shut.
+    changed: watch::Sender<()>,
+    /// Whether the session could be proven when that was last looked at.
+    was_proven: AtomicBool,
     /// How often this one was proven anew after it could not be.
     proven_anew: AtomicU64,
     /// Who wants to know when something may be done again, or never again.
@@ -161,6 +165,8 @@ impl Node {
             timing: joined.timing,
             shards: settings.shards,
             membership: watch::channel(0).0,
+            changed: watch::channel(()).0,
+            was_proven: AtomicBool::new(true),
             proven_anew: AtomicU64::new(0),
             waiting: Mutex::default(),
         });
@@ -261,6 +267,12 @@ impl Node {
         self.shared.membership.subscribe()
     }
 
+    /// Changes whenever something else may be known here, or the session can be proven no more, or
+    /// again.
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
+        self.shared.changed.subscribe()
+    }
+
     /// This node's session.
     pub fn session(&self) -> Session {
         self.shared.machine.lock().session()
@@ -319,12 +331,18 @@ impl Shared {
         // Read under the lock, so that no two events go back in time.
         let now = self.clock.now();
         let (before, was_proven) = (machine.sessions(), machine.is_proven(now));
+        let is_tick = event == Event::Tick;
         let commands = machine.apply(event, now);
         let has_changed = machine.sessions() != before;
-        let is_anew = machine.is_proven(now) && !was_proven;
+        let is_proven = machine.is_proven(now);
+        let is_anew = is_proven && !was_proven;
         // Under the lock, so that nobody counts it twice or not at all.
         self.proven_anew.fetch_add(u64::from(is_anew), Ordering::Relaxed);
+        let turned = self.was_proven.swap(is_proven, Ordering::Relaxed) != is_proven;
         drop(machine);
+        if turned || !is_tick {
+            self.changed.send_replace(());
+        }
         if has_changed {
             self.membership.send_modify(|count| *count += 1);
         }

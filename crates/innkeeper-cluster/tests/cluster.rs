@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/hearing.rs"]
+mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
 #[path = "cluster/nodes.rs"]
@@ -16,8 +18,9 @@ use innkeeper::{
     Away, CallError, ChildSpec, ExitReason, GetError, Keyed, NotDelivered, Outcome, StartError,
     StopError, Unknown,
 };
+use innkeeper_cluster::ClusterEvent;
 use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
-use innkeeper_cluster::ownership::Over;
+use innkeeper_cluster::ownership::{Gate, Over};
 use nodes::{SECOND, SHARDS, Said, Say, World, until};
 
 /// A process made by the macro.
@@ -253,6 +256,27 @@ async fn the_processes_of_a_node_that_was_evicted_end_with_its_session() {
     assert!(world.house.ended.lock().is_empty(), "no terminate runs");
     // They begin anew elsewhere, when somebody asks.
     assert_eq!(b.room(&keys[0]).await.call(Say::Add(1)).await.unwrap(), Said::Number(1));
+}
+
+/// C7
+#[tokio::test(start_paused = true)]
+async fn others_are_told_that_a_node_was_evicted_and_where_its_shards_went() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let theirs = b.open();
+    let mut events = a.cluster.events();
+    b.die().await;
+    until(|| a.open() == usize::from(SHARDS)).await;
+    let evicted = ClusterEvent::Evicted { node: "node-1".to_owned() };
+    assert_eq!(events.recv().await.unwrap(), evicted);
+    for _ in 0..theirs {
+        let ClusterEvent::Moved { shard, epoch, from, to } = events.recv().await.unwrap() else {
+            panic!("expected that a shard has moved");
+        };
+        assert_eq!((from.as_deref(), to.as_deref()), (Some("node-1"), Some("node-0")));
+        assert_eq!(a.cluster.node().gate(shard), Gate::Open(epoch));
+    }
+    assert!(events.is_empty());
 }
 
 /// C6: without state: it ends in order, and begins anew where it goes.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
@@ -179,6 +180,32 @@ async fn nodes_that_all_died_at_once_come_back_under_their_names() {
     assert!(a_task.await.is_err() && b_task.await.is_err());
     let (a, _a_task) = start(&memory, "a").await;
     until(|| open(&a) == usize::from(SHARDS)).await;
+}
+
+/// The runtime's clock, on a machine that has slept for so long.
+struct Drowsy(Instant, AtomicU64);
+
+impl Clock for Drowsy {
+    fn now(&self) -> Now {
+        let slept = self.1.load(Ordering::Relaxed);
+        Now { raw: self.0.elapsed().as_nanos() as u64, slept }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_time_that_the_gates_shut_counts_once() {
+    let clock = Arc::new(Drowsy(Instant::now(), AtomicU64::new(0)));
+    let joined = Node::join(Arc::new(Memory::new()), clock.clone(), &settings("a")).await;
+    let (node, _orders, running) = joined.unwrap();
+    let _session = tokio::task::spawn(running);
+    until(|| open(&node) == usize::from(SHARDS)).await;
+    assert_eq!(node.times_shut(), 0);
+    for times in 1..=3 {
+        clock.1.fetch_add(1_000_000_000, Ordering::Relaxed);
+        assert_eq!((open(&node), node.times_shut()), (0, times));
+        until(|| open(&node) == usize::from(SHARDS)).await;
+        assert_eq!(node.times_shut(), times);
+    }
 }
 
 /// C3

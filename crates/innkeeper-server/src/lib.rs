@@ -89,7 +89,8 @@ impl Drained {
     }
 }
 
-/// Serves until `shutdown` is done or an admin says so, then drains: no new work is let in, what is under way is
+/// Serves until `shutdown` is done or an admin says so, then drains: no new work is let in, what is
+/// under way is
 /// finished and told to everybody, sockets are closed with 1012, rooms end or, on a cluster, move.
 ///
 /// On a cluster it serves while it has a session. When that is lost its sockets are closed with

@@ -198,3 +198,45 @@ async fn nodes_shards_and_counts_are_of_the_whole_cluster() {
         assert!(shards.iter().all(|shard| shard["epoch"].as_u64() > Some(0)), "{shards:?}");
     }
 }
+
+/// Reads events until one is of this name and about this key; answers its data.
+async fn told(events: &mut reqwest::Response, name: &str, key: &str) -> Value {
+    let mut text = String::new();
+    let reading = async {
+        loop {
+            text += std::str::from_utf8(&events.chunk().await.unwrap().unwrap()).unwrap();
+            let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+            for part in whole.split("\n\n") {
+                let data = part.strip_prefix(&format!("event: {name}\ndata: "));
+                let data = data.and_then(|data| serde_json::from_str::<Value>(data).ok());
+                if let Some(data) = data.filter(|data| data["key"] == key) {
+                    return data;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(server::SOON, reading).await.unwrap()
+}
+
+/// C1
+#[tokio::test]
+async fn events_of_all_nodes_come_from_each_and_so_do_those_of_the_cluster() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let client = Client::builder().no_proxy().build().unwrap();
+    let mut events = client.get(a.url("/api/events")).send().await.unwrap();
+    let all = open(&a, 12).await;
+    let key = of_b(&a, &all).await;
+    let started = told(&mut events, "started", &key).await;
+    assert_eq!((&started["node"], &started["kind"]), (&json!("b"), &json!("room")));
+    let shards = get(&a, "/api/shards").await;
+    let theirs = shards.as_array().unwrap().iter().find(|shard| shard["node"] == "b").unwrap();
+    let theirs = theirs["shard"].to_string();
+    let mut events = client.get(a.url("/api/events")).send().await.unwrap();
+    assert!(b.drained().await.is_clean());
+    let moved = told(&mut events, "moved", &theirs).await;
+    let expected = json!({
+        "event": "moved", "kind": "shard", "key": theirs, "node": "a", "reason": "from b",
+    });
+    assert_eq!(moved, expected);
+}

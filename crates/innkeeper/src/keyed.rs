@@ -5,6 +5,7 @@ mod end_all;
 mod everywhere;
 mod get;
 mod guest;
+mod hearing;
 mod owner;
 mod page;
 mod placed;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::error::GetError;
-use crate::limits;
 use crate::observe::{Counters, Event, ProcessInfo};
 use crate::placement::Standing;
 use crate::process::Process;
@@ -30,6 +30,7 @@ use crate::rate::StartRate;
 pub use builder::{ArgsPolicy, KeyedBuilder};
 pub use everywhere::{Everywhere, KeyRange, NodeCount};
 pub use get::GetOrStart;
+pub use hearing::{Heard, Hearing, Tidings};
 pub use page::{Page, Row};
 pub use stop::Stop;
 pub use via::{Via, ViaCall, ViaCast};
@@ -267,8 +268,7 @@ impl<K: Key, P: Process> Keyed<K, P> {
     /// What happens on this node, from now on. Bounded: a subscriber that falls behind is told how
     /// many it missed.
     pub fn events(&self) -> broadcast::Receiver<Event<K>> {
-        let events = &self.scope.shared.events;
-        events.get_or_init(|| broadcast::Sender::new(limits::EVENTS)).subscribe()
+        self.scope.events()
     }
 
     /// What happened on this node so far, in numbers.

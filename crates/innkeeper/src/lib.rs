@@ -56,8 +56,8 @@ pub use gathered::{Gathered, Missing, NoAnswer};
 pub use groups::{Groups, Lagged, Published};
 pub use incarnation::Incarnation;
 pub use keyed::{
-    ArgsPolicy, Everywhere, GetOrStart, Key, KeyRange, Keyed, KeyedBuilder, NodeCount, Outcome,
-    Page, Row, StartKeyError, Stop, Via, ViaCall, ViaCast,
+    ArgsPolicy, Everywhere, GetOrStart, Heard, Hearing, Key, KeyRange, Keyed, KeyedBuilder,
+    NodeCount, Outcome, Page, Row, StartKeyError, Stop, Tidings, Via, ViaCall, ViaCast,
 };
 pub use monitor::{Down, LinkExit, MonitorId};
 pub use observe::{Counters, Event, ProcessInfo, START_SECONDS, What};

@@ -127,6 +127,13 @@ pub struct Event<K> {
     pub what: What,
 }
 
+impl<K> Event<K> {
+    /// As it is heard of another node.
+    pub fn new(key: K, incarnation: Incarnation, what: What) -> Self {
+        Event { key, incarnation, what }
+    }
+}
+
 /// What happened in a scope so far, in numbers that only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
 use crate::exit::ExitReason;
 use crate::gathered::{Gathered, NoAnswer};
-use crate::keyed::{Key, KeyRange, NodeCount, Outcome, Page};
+use crate::keyed::{Hearing, Key, KeyRange, NodeCount, Outcome, Page};
 use crate::observe::ProcessInfo;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
@@ -166,6 +166,9 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
         limit: usize,
         within: Duration,
     ) -> Later<'static, Gathered<Page<K>>>;
+
+    /// What happens on all nodes from now on.
+    fn events(&self) -> Later<'static, Hearing<K>>;
 
     /// Ends every process, on all nodes, and answers how many were told to end.
     fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>>;

@@ -55,6 +55,8 @@ pub(crate) enum Ask<'a> {
     },
     /// A snapshot of it.
     Info,
+    /// Of no key: to be told what happens to all processes.
+    Events,
     /// Of no key, but of all in these shards: a `Look`, written down.
     Look {
         of: Vec<Shard>,

@@ -14,7 +14,7 @@ use super::luggage::Bag;
 use super::placing::Placing;
 use super::seen::Seen;
 use super::tenure::Owning;
-use super::{Inner, feed};
+use super::{Inner, ear, feed};
 use crate::frame::{Message, Part, Under};
 use crate::limits;
 use crate::links::{Answer, From, Service, Subscriber};
@@ -140,6 +140,7 @@ where
             match asked.map(|asked| asked.ask) {
                 Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
                 Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
+                Some(Ask::Events) => ear::tell(self.here(), &subscriber).await,
                 _ => {}
             }
         })
@@ -281,7 +282,7 @@ where
                 Ok(info) => Done::under(under, &Answered::Info(info.map(Seen::of::<P>))),
                 Err(away) => Done::not(NotDelivered::Away(away)),
             },
-            Ask::Watch { .. } | Ask::Feed { .. } | Ask::Look { .. } => {
+            Ask::Watch { .. } | Ask::Feed { .. } | Ask::Look { .. } | Ask::Events => {
                 Done { under: None, body: None }
             }
         }

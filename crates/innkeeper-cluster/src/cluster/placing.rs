@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
-    Away, ExitReason, Gathered, GetError, Incarnation, Key, KeyRange, Message, NoAnswer, NodeCount,
-    NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
+    Away, ExitReason, Gathered, GetError, Hearing, Incarnation, Key, KeyRange, Message, NoAnswer,
+    NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,8 +16,8 @@ use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
 use super::view::{View, no_answer};
 use super::way::{self, To, Way};
-use super::{Cluster, Inner, Kind};
-use crate::frame::{Request, Under};
+use super::{Cluster, Inner, Kind, ear};
+use crate::frame::{self, Request, Under};
 use crate::links::Response;
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Session, Shard};
@@ -291,6 +291,14 @@ where
         within: Duration,
     ) -> Later<'static, Gathered<Page<K>>> {
         Box::pin(self.view().page(range, limit, within))
+    }
+
+    fn events(&self) -> Later<'static, Hearing<K>> {
+        let Kind { name, version } = Self::KIND;
+        let (ask, scope) = (Ask::Events, self.scope.clone());
+        let body = asked::write(&Asked { kind: name, version, ask }).unwrap_or_default();
+        let message = frame::Message { scope, body, ..frame::Message::default() };
+        Box::pin(ear::listen(self.inner.clone(), message, self.here().clone()))
     }
 
     fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {

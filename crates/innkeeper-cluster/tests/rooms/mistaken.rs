@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Standing, Tenure};
 use innkeeper::{
-    ExitReason, Gathered, GetError, KeyRange, NoAnswer, NodeCount, NotDelivered, Outcome, Page,
-    ProcessInfo, ProcessRef, StopError,
+    ExitReason, Gathered, GetError, Hearing, KeyRange, NoAnswer, NodeCount, NotDelivered, Outcome,
+    Page, ProcessInfo, ProcessRef, StopError,
 };
 use innkeeper_cluster::Cluster;
 
@@ -140,6 +140,10 @@ impl Placement<String, Room> for Placing {
         within: Duration,
     ) -> Later<'static, Gathered<Page<String>>> {
         self.real.page(range, limit, within)
+    }
+
+    fn events(&self) -> Later<'static, Hearing<String>> {
+        self.real.events()
     }
 
     fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::gathered::{Gathered, Missing, NoAnswer};
 use crate::keyed::scope::Scope;
-use crate::keyed::{Key, Page, placed};
+use crate::keyed::{Hearing, Key, Page, placed};
 use crate::limits;
 use crate::observe::ProcessInfo;
 use crate::process::Process;
@@ -77,6 +77,20 @@ impl<K: Key, P: Process> Everywhere<K, P> {
         match &self.scope.shared.placement {
             None => Ok(self.scope.info(key)),
             Some(placement) => placed::info(&self.scope, &**placement, key, time).await,
+        }
+    }
+
+    /// What happens from now on, on every node: what happens after this is answered is heard, or it
+    /// is said that something of that node is not. Nodes that come later are heard from then on.
+    ///
+    /// Bounded: whoever does not take it in time is told how many it has missed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    pub async fn events(self) -> Hearing<K> {
+        match &self.scope.shared.placement {
+            None => Hearing::here(self.scope.events()),
+            Some(placement) => placement.events().await,
         }
     }
 

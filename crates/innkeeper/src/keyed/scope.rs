@@ -20,6 +20,7 @@ use crate::keyed::builder::ArgsPolicy;
 use crate::keyed::guest::Guest;
 use crate::keyed::owner::{KeyedCell, KeyedOwner};
 use crate::keyed::placed::away;
+use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
 use crate::placement::{Placement, Tenure};
@@ -273,6 +274,11 @@ impl<K: Key, P: Process> Scope<K, P> {
     pub(crate) fn info(&self, key: &K) -> Option<ProcessInfo> {
         let info = self.find(key).map(|cell| self.describe(&cell));
         info.filter(|info| info.state.is_some())
+    }
+
+    /// What happens here from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event<K>> {
+        self.shared.events.get_or_init(|| broadcast::Sender::new(limits::EVENTS)).subscribe()
     }
 }
 

@@ -5,11 +5,14 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use super::Tenure;
 use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::keyed::{self, Key, Outcome, Scope};
+use crate::observe::Event;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 
@@ -52,6 +55,11 @@ impl<K: Key, P: Process> Hosted<K, P> {
         let scope = self.scope.upgrade().ok_or(GetError::ShuttingDown)?;
         let found = keyed::get_here(&scope, tenure, key, None, starts, within).await;
         keyed::away(&**tenure).map_or(found, |away| Err(GetError::Away(away)))
+    }
+
+    /// What happens here from now on. `None`: the scope has ended.
+    pub fn events(&self) -> Option<broadcast::Receiver<Event<K>>> {
+        self.scope.upgrade().map(|scope| scope.events())
     }
 
     /// Says something to the process of a key: to this incarnation or, for `None`, to whichever

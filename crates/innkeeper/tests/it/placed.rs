@@ -8,8 +8,8 @@ use innkeeper::placement::{
     Distant, Failed, Hosted, Later, Pending, Placement, Placer, Standing, Tenure, distant,
 };
 use innkeeper::{
-    Away, CallError, ExitReason, Gathered, GetError, Incarnation, KeyRange, Keyed, Missing,
-    NoAnswer, NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError,
+    Away, CallError, ExitReason, Gathered, GetError, Hearing, Incarnation, KeyRange, Keyed,
+    Missing, NoAnswer, NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError,
     Subscription, Supervisor, Unknown, Unsubscribed,
 };
 
@@ -187,6 +187,12 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
             };
             Gathered::whole(here.page(&range, limit, is_now).await)
         })
+    }
+
+    /// Nobody is heard: whoever listens hears nothing.
+    fn events(&self) -> Later<'static, Hearing<Key>> {
+        let (_, heard) = tokio::sync::mpsc::channel(1);
+        Box::pin(async { Hearing::everywhere(heard) })
     }
 
     fn stop_all(&self, _: Duration) -> Later<'static, Gathered<usize>> {

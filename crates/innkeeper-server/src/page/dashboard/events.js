@@ -1,4 +1,4 @@
-// Events: what happens to rooms and buckets, as it happens, from the moment somebody looks.
+// Events: what happens to rooms, buckets and nodes, as it happens, from the moment somebody looks.
 
 import { count, make, roomLink, stateMark } from "./desk.js";
 import { soon } from "./talk.js";
@@ -8,7 +8,8 @@ const LINES_MOST = 500;
 const AGAIN_MS = 2_000;
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const STATE_OF = { started: "live", restarted: "restarting", parked: "parked", stopped: "stopping" };
+const STATE_OF = { started: "live", restarted: "restarting", parked: "parked", stopped: "stopping",
+  moved: "starting", evicted: "stopping", frozen: "frozen", thawed: "live" };
 
 function open(desk, main) {
   const view = new Stream(desk, main);
@@ -30,6 +31,8 @@ class Stream {
   #isPaused = false;
   #seen = 0;
   #missed = 0;
+  // Nodes that could not be heard for a while.
+  #unheard = new Set();
 
   constructor(desk, main) {
     this.#desk = desk;
@@ -73,8 +76,14 @@ class Stream {
     const of = (name) => fields.find(([field]) => field === name)?.[1];
     const [event, data] = [of("event"), of("data")];
     if (!data) return;
-    if (event === "lagged") this.#missed += JSON.parse(data).missed;
-    else this.#add(JSON.parse(data));
+    const said = JSON.parse(data);
+    if (event !== "lagged") {
+      this.#add(said);
+      return;
+    }
+    if (said.missed === null) this.#unheard.add(said.node);
+    else this.#missed += said.missed;
+    this.#say();
   }
 
   #add(event) {
@@ -100,10 +109,13 @@ class Stream {
     const missed = this.#missed > 0
       ? `; ${count(this.#missed)} were too fast for this page and are not shown`
       : "";
+    const unheard = this.#unheard.size > 0
+      ? ` Not heard for a while: ${[...this.#unheard].join(", ")}.`
+      : "";
     const paused = this.#isPaused ? "Paused: " : "";
-    this.#state.textContent = this.#seen === 0
+    this.#state.textContent = (this.#seen === 0
       ? `${paused}Listening from now on.`
-      : `${paused}${count(this.#seen)} since this page was opened${missed}.`;
+      : `${paused}${count(this.#seen)} since this page was opened${missed}.`) + unheard;
   }
 
   #togglePause() {
@@ -118,7 +130,9 @@ function line({ event, at }) {
   const state = stateMark(event.event);
   state.dataset.state = STATE_OF[event.event] ?? "";
   const name = event.kind === "room" ? roomLink(event.key) : make("span", { dir: "auto" }, event.key);
-  return make("li", { class: "event", title: `incarnation ${event.incarnation}` },
+  const title = `on ${event.node}` +
+    (event.incarnation ? `, incarnation ${event.incarnation}` : "");
+  return make("li", { class: "event", title },
     make("time", { datetime: at.toISOString() }, clock.format(at)), state,
     make("span", { class: "whose" }, make("span", { class: "unit" }, `${event.kind} `), name),
     make("span", { class: "why" }, event.reason ?? ""));
