@@ -77,5 +77,5 @@ fn the_published_phoenix_client_is_in_one_room_whatever_happens_to_its_nodes() {
     let mut nodes = Nodes::start(etcd, &["a", "b", "c"]);
     let json = nodes.json();
     let variables = [("INNKEEPER_URL", "none"), ("INNKEEPER_NODES", json.as_str())];
-    script::run("cluster.mjs", 5, &variables, |what| nodes.please(what));
+    script::run("cluster.mjs", 6, &variables, |what| nodes.please(what));
 }

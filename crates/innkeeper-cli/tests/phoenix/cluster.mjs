@@ -73,6 +73,23 @@ test("members at three nodes are in one room", async () => {
   for (const member of members.slice(0, 2)) await until(() => member.here() === rest, "one has left");
 });
 
+test("a node of a cluster shows what only such a one has", async () => {
+  await settled();
+  const shards = new Set();
+  for (const { name, url } of nodes) {
+    const metrics = await fetch(`${url}/metrics`).then((answer) => answer.text());
+    for (const metric of ["shards_owned", "session_remaining_seconds", "gate_shut_total"]) {
+      assert.match(metrics, new RegExp(`^innkeeper_${metric} [0-9.]+$`, "m"));
+    }
+    const here = await fetch(`${url}/api/nodes`).then((answer) => answer.json());
+    assert.deepEqual(here.map(({ node }) => node).sort(), nodes.map((one) => one.name).sort());
+    assert.equal(here.find(({ node }) => node === name).here, true);
+    const owned = await fetch(`${url}/api/shards`).then((answer) => answer.json());
+    shards.add(JSON.stringify(owned.map(({ node, epoch }) => [node, epoch])));
+  }
+  assert.equal(shards.size, 1, "every node names the same owners");
+});
+
 test("when the node of a room drains, its members go on in the room of another node", async () => {
   const members = await crowd("drained");
   const [owner, ...others] = members;
