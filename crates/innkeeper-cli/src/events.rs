@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use innkeeper_api::Event;
+use innkeeper_api::{Event, Gap};
 use reqwest::Method;
-use serde::Deserialize;
 
 use crate::args::{EventsArgs, Format};
 use crate::client::Client;

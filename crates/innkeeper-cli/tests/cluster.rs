@@ -14,6 +14,7 @@ mod program;
 mod script;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use etcd::{Etcd, free_port};
 use program::Program;
@@ -61,6 +62,20 @@ impl Nodes {
         }
     }
 
+    /// All drain at once, with nobody to give anything to: none waits for the others.
+    fn all_end(self) {
+        for node in self.running.values() {
+            node.signal("TERM");
+        }
+        let began = Instant::now();
+        for (name, node) in self.running {
+            let (status, said) = node.ended();
+            assert!(status.success(), "{name} ended with {status}\n{said}");
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(20), "they waited for each other: {took:?}");
+    }
+
     fn json(&self) -> String {
         let node = |(name, place): (&String, &String)| {
             format!(r#"{{"name":"{name}","url":"http://{place}"}}"#)
@@ -78,4 +93,5 @@ fn the_published_phoenix_client_is_in_one_room_whatever_happens_to_its_nodes() {
     let json = nodes.json();
     let variables = [("INNKEEPER_URL", "none"), ("INNKEEPER_NODES", json.as_str())];
     script::run("cluster.mjs", 6, &variables, |what| nodes.please(what));
+    nodes.all_end();
 }

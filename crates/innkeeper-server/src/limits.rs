@@ -141,6 +141,9 @@ pub const FROZEN_AFTER: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 pub const FROZEN_LOOK: Duration = Duration::from_millis(50);
 
+/// How often a node that drains looks whether there is anybody to take what it has.
+pub const TAKERS_LOOK: Duration = Duration::from_millis(200);
+
 /// How long is waited before a cluster is joined once more.
 pub const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 

@@ -88,15 +88,35 @@ impl Membership {
     /// Gives all shards away, if there is anybody to take them, and leaves.
     pub(crate) async fn leave(mut self, within: Duration) {
         let node = self.cluster.node().clone();
-        if node.members().iter().any(|(session, _)| *session != node.session()) {
+        if self.has_takers() {
             node.drain().await;
-            if timeout(within, self.over()).await.is_ok() {
+            if timeout(within, self.given_away()).await.unwrap_or(false) {
                 return;
             }
-            tracing::warn!("not all shards were given away in time; leaving with the rest");
+            tracing::warn!("not all shards were given away; leaving with the rest");
         }
         node.leave().await;
         let _ = timeout(limits::LAST_MOMENT, self.over()).await;
+    }
+
+    /// Waits until all shards are given away and the session is over; `false` once there is nobody
+    /// to give them to, as when all nodes drain.
+    async fn given_away(&mut self) -> bool {
+        loop {
+            if timeout(limits::TAKERS_LOOK, self.over()).await.is_ok() {
+                return true;
+            }
+            if !self.has_takers() {
+                return false;
+            }
+        }
+    }
+
+    /// Whether there is another node that stays.
+    fn has_takers(&self) -> bool {
+        let node = self.cluster.node();
+        let me = node.session();
+        node.members().iter().any(|(session, member)| *session != me && !member.draining)
     }
 }
 
