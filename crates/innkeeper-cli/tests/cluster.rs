@@ -46,7 +46,7 @@ impl Nodes {
         let _ = self.running.insert(name.to_owned(), program);
     }
 
-    /// Does what a script asks for: `SIGNAL NODE`, or `start NODE`.
+    /// Does what a script asks for: `SIGNAL NODE`, `SIGNAL etcd`, or `start NODE`.
     fn please(&mut self, what: &str) {
         let (what, name) = what.split_once(' ').unwrap();
         match what {
@@ -58,6 +58,7 @@ impl Nodes {
                 }
                 self.run(name);
             }
+            signal if name == "etcd" => self.etcd.signal(signal),
             signal => self.running[name].signal(signal),
         }
     }
@@ -92,6 +93,6 @@ fn the_published_phoenix_client_is_in_one_room_whatever_happens_to_its_nodes() {
     let mut nodes = Nodes::start(etcd, &["a", "b", "c"]);
     let json = nodes.json();
     let variables = [("INNKEEPER_URL", "none"), ("INNKEEPER_NODES", json.as_str())];
-    script::run("cluster.mjs", 6, &variables, |what| nodes.please(what));
+    script::run("cluster.mjs", 7, &variables, |what| nodes.please(what));
     nodes.all_end();
 }

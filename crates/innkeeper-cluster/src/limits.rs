@@ -86,6 +86,9 @@ pub const BACKOFF: Duration = Duration::from_millis(50);
 /// How long at most.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// How long another node may be unable to prove its session before whoever listens to it is told.
+pub const DOUBT_WAIT: Duration = Duration::from_secs(1);
+
 /// How long a link is kept that nobody uses.
 pub const IDLE_WAIT: Duration = Duration::from_secs(30);
 

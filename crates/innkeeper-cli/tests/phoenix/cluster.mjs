@@ -135,6 +135,23 @@ test("whoever is at a node that stands still ends in no other room than the othe
   assert.ok(others.every((member) => member.said.every((line) => line.text !== "too late")));
 });
 
+test("when etcd stands still, members are let go, and come back to the same room", async () => {
+  const members = await crowd("frozen");
+  const before = members[0].welcome.incarnation;
+  await talk(members);
+  please("STOP", "etcd");
+  await until(() => members.every((member) => member.errors.length > 0), "they are let go");
+  assert.equal(members[0].errors[0], "frozen");
+  please("CONT", "etcd");
+  await until(
+    () => members.every((member) => member.joins > 1 && member.channel.state === "joined"),
+    "they are back",
+  );
+  assert.ok(members.every((member) => member.welcome.incarnation === before));
+  assert.equal(members[0].welcome.history.length, members.length, "the room has its state");
+  await talk(members);
+});
+
 test("when a node is gone, who was there is not present any more", async () => {
   const members = await crowd("edge");
   const edge = members[2];

@@ -41,6 +41,14 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// Sends a signal, by name.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+}
+
 impl Drop for Etcd {
     fn drop(&mut self) {
         // It may have ended already.

@@ -122,6 +122,15 @@ impl Listeners {
         self.0.lock().remove(&id).is_some_and(|listener| listener.is_sent)
     }
 
+    /// The other node cannot prove its session: ends what was begun there, and answers what that
+    /// was, for the other node to be told.
+    pub(crate) fn doubt(&self) -> Vec<Id> {
+        let doubted: Vec<_> = self.0.lock().extract_if(|_, listener| listener.is_sent).collect();
+        let ids = doubted.iter().map(|(id, _)| *id).collect();
+        in_order(doubted, |listener: Listener| listener.end(Down::Unproven));
+        ids
+    }
+
     /// The connection is no more.
     pub(crate) fn cut(&self, why: &Down) {
         let cut = self.0.lock().extract_if(|_, listener| listener.is_sent).collect();

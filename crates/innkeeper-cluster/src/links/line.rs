@@ -79,6 +79,10 @@ pub(crate) trait Side: Send + Sync {
     /// What is sent instead of a frame that was made under an ownership that is no more.
     fn disowned(&self, frame: Frame) -> Option<Frame>;
 
+    /// The other side has not been able to prove its session for a while: whoever listens to what
+    /// happens there is not to be kept waiting.
+    fn doubted(&self) {}
+
     /// Whether nobody would miss the connection.
     fn is_idle(&self) -> bool;
 }
@@ -237,7 +241,7 @@ impl<'a, S: Side> Line<'a, S> {
     /// it falls silent or is no more.
     async fn watch(&self) -> Cut {
         let rounds = |wait: Duration| wait.as_millis() / self.core.times.ask.as_millis().max(1);
-        let (mut silent, mut idle) = (0, 0);
+        let (mut silent, mut idle, mut doubtful) = (0, 0, 0);
         loop {
             tokio::time::sleep(self.core.times.ask).await;
             if self.core.standing.member(self.to).is_none() {
@@ -247,6 +251,11 @@ impl<'a, S: Side> Line<'a, S> {
             silent = if was_heard { 0 } else { silent + 1 };
             if silent >= rounds(self.core.times.silence) {
                 return Cut::Silent;
+            }
+            let is_proven = self.proof.lock().accepts(self.core.standing.now());
+            doubtful = if is_proven { 0 } else { doubtful + 1 };
+            if doubtful == rounds(limits::DOUBT_WAIT) {
+                self.side.doubted();
             }
             idle = if self.side.is_idle() { idle + 1 } else { 0 };
             if idle >= rounds(limits::IDLE_WAIT) {

@@ -188,6 +188,12 @@ impl Side for Peer {
         &self.outbox
     }
 
+    fn doubted(&self) {
+        for id in self.listeners.doubt() {
+            self.hush(id);
+        }
+    }
+
     fn take(&self, frame: Frame, is_proven: bool) -> Result<(), Cut> {
         match frame {
             // A call that was not carried out was not, whoever says so.
