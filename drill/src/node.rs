@@ -12,7 +12,8 @@ use innkeeper::{CallError, ChildSpec, Keyed, Supervisor};
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::{Net, Tcp, Tls};
 use innkeeper_cluster::ownership::Over;
-use innkeeper_cluster::{Cluster, Membership, Settings};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
+use innkeeper_cluster::{Cluster, Membership, Settings, VERSIONS};
 use innkeeper_etcd::{Etcd, Options};
 use innkeeper_judge::records::{Noted, Outcome};
 use parking_lot::RwLock;
@@ -116,6 +117,8 @@ impl Node {
             weight: 1,
             shards: args.shards,
             session: Duration::from_millis(args.session_ms),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let options = Options { endpoints: args.etcd.clone(), ..Options::default() };
         loop {

@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::frame::Under;
 use crate::home::Home;
-use crate::join::{self, JoinError, PROTOCOL, Settings};
+use crate::join::{self, JoinError, Settings};
 use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
@@ -201,7 +201,8 @@ impl Cluster {
         let settings = LinkSettings {
             cluster: settings.cluster.clone(),
             name: settings.name.clone(),
-            versions: PROTOCOL..=PROTOCOL,
+            versions: settings.versions,
+            key: node.key(),
             session: settings.session,
         };
         let standing: Arc<dyn Standing> = inner.clone();

@@ -2,6 +2,7 @@
 //! name of one node.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::rustls;
@@ -10,9 +11,9 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
 
-use super::Proof;
+use super::{Binding, Proof};
 
 /// What a node proves its name with, and what it believes others by.
 #[derive(Clone)]
@@ -106,25 +107,38 @@ fn unusable(why: &dyn fmt::Display) -> TlsError {
     TlsError::Unusable { why: why.to_string() }
 }
 
+/// What is exported of a connection to be signed (RFC 5705).
+const EXPORTED: &[u8] = b"EXPORTER-innkeeper-link";
+
 /// What the other side of a connection has proven: that it has the key of this certificate, which
 /// the authority has signed.
-pub(super) struct Certified(Option<CertificateDer<'static>>);
+pub(super) struct Certified {
+    certificate: Option<CertificateDer<'static>>,
+    binding: Binding,
+}
 
 impl Certified {
-    pub(super) fn new(chain: Option<&[CertificateDer<'static>]>) -> Certified {
-        Certified(chain.and_then(<[_]>::first).cloned())
+    pub(super) fn new<D>(connection: &ConnectionCommon<D>) -> io::Result<Certified> {
+        let chain = connection.peer_certificates();
+        let certificate = chain.and_then(<[_]>::first).cloned();
+        let binding = connection.export_keying_material(Binding::default(), EXPORTED, None);
+        Ok(Certified { certificate, binding: binding.map_err(io::Error::other)? })
     }
 }
 
 impl Proof for Certified {
     fn is_named(&self, name: &str) -> bool {
-        let Some(certificate) = &self.0 else { return false };
+        let Some(certificate) = &self.certificate else { return false };
         let (Ok(name), Ok(certificate)) =
             (ServerName::try_from(name), ParsedCertificate::try_from(certificate))
         else {
             return false;
         };
         verify_server_name(&certificate, &name).is_ok()
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        Some(self.binding)
     }
 }
 
