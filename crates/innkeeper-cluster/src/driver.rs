@@ -33,11 +33,15 @@ pub(crate) struct Driver {
     pub(crate) waiting: VecDeque<Command>,
     pub(crate) asked: JoinSet<Told>,
     pub(crate) is_listing: bool,
+    /// Whether what it was asked last was not answered.
+    pub(crate) is_silent: bool,
 }
 
 /// What the coordinator said.
 pub(crate) enum Told {
     Answer(RequestId, Answer),
+    /// There was none.
+    Silence(RequestId, String),
     List(Result<(Listing, Box<dyn Watch>), CoordinatorError>),
     Rewound(String),
 }
@@ -122,17 +126,15 @@ impl Driver {
         self.asked.spawn(async move {
             // The implementation keeps to the deadline; this one is for those that do not.
             let commit = tokio::time::timeout(2 * within, asking.commit(transaction));
-            let answer = match commit.await {
-                Ok(Ok(committed)) if committed.done => Answer::Done(committed.revision),
-                Ok(Ok(_)) => Answer::Refused,
-                Ok(Err(CoordinatorError::Rewound(why))) => return Told::Rewound(why),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "no answer from the coordinator");
-                    Answer::Unknown
+            match commit.await {
+                Ok(Ok(committed)) if committed.done => {
+                    Told::Answer(request, Answer::Done(committed.revision))
                 }
-                Err(_) => Answer::Unknown,
-            };
-            Told::Answer(request, answer)
+                Ok(Ok(_)) => Told::Answer(request, Answer::Refused),
+                Ok(Err(CoordinatorError::Rewound(why))) => Told::Rewound(why),
+                Ok(Err(error)) => Told::Silence(request, error.to_string()),
+                Err(_) => Told::Silence(request, "no answer in time".to_owned()),
+            }
         });
     }
 
@@ -163,7 +165,19 @@ impl Driver {
     /// The watch to go on with, if there is a new one.
     fn hear(&mut self, told: Told) -> Option<Box<dyn Watch>> {
         match told {
-            Told::Answer(request, answer) => self.tell(Event::Answered { request, answer }),
+            Told::Answer(request, answer) => {
+                if std::mem::take(&mut self.is_silent) {
+                    tracing::info!("the coordinator answers again");
+                }
+                self.tell(Event::Answered { request, answer });
+            }
+            Told::Silence(request, why) => {
+                // Once: it is asked several times a second.
+                if !std::mem::replace(&mut self.is_silent, true) {
+                    tracing::warn!(why, "the coordinator does not do what it is asked");
+                }
+                self.tell(Event::Answered { request, answer: Answer::Unknown });
+            }
             Told::List(Ok((listing, watch))) => {
                 self.is_listing = false;
                 self.look(&listing.entries);

@@ -95,6 +95,20 @@ pub enum JoinError {
     Coordinator(CoordinatorError),
 }
 
+impl JoinError {
+    /// Whether to try again is of no use while this program runs: it is told something that does
+    /// not fit, or its coordinator is not the one that it was.
+    pub fn is_final(&self) -> bool {
+        match self {
+            JoinError::NameInUse { .. } | JoinError::Home(_) | JoinError::Unreadable { .. } => {
+                false
+            }
+            JoinError::Coordinator(error) => matches!(error, CoordinatorError::Rewound(_)),
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -186,6 +186,7 @@ impl Node {
             waiting: VecDeque::new(),
             asked: JoinSet::new(),
             is_listing: false,
+            is_silent: false,
         };
         let (ended, over) = watch::channel(None);
         let running = Running {
@@ -280,6 +281,11 @@ impl Node {
     /// This node's session.
     pub fn session(&self) -> Session {
         self.shared.machine.lock().session()
+    }
+
+    /// Whether it is the same node of the same cluster.
+    pub(crate) fn is(&self, other: &Node) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// What this start of the program signs connections with.

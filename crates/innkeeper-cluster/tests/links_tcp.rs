@@ -230,6 +230,27 @@ fn what_is_no_certificate_is_refused_by_what_it_should_be() {
     assert_eq!(format!("{tls:?}"), "Tls { .. }", "no key is shown");
 }
 
+#[test]
+fn a_certificate_that_nobody_would_believe_is_known_before_it_is_shown() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let check = |given: &Given, name: &str| {
+        let tls = Tls::from_pem(&given.certificate, &given.key, &given.authority).unwrap();
+        tls.check(name).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&authority.give("node-1"), "node-1"), Ok(()));
+    let pretender = Given { authority: authority.pem(), ..foreign.give("node-1") };
+    for (given, name, why) in [
+        (authority.give("node-1"), "node-2", "not valid for name"),
+        (authority.give_expired("node-1"), "node-1", "expired"),
+        (pretender, "node-1", "invalid peer certificate"),
+        (authority.give("node-1"), "a b", "dns name"),
+    ] {
+        let text = check(&given, name).unwrap_err();
+        let begin = format!("no node would believe the certificate of `{name}`: ");
+        assert!(text.starts_with(&begin) && text.contains(why), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn garbage_at_the_port_of_the_nodes_harms_nobody() {
     let authority = Authority::new();

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls;
 
-use rustls::client::verify_server_name;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
 
@@ -20,6 +21,8 @@ use super::{Binding, Proof};
 pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
+    chain: Vec<CertificateDer<'static>>,
+    verifier: Arc<WebPkiServerVerifier>,
 }
 
 /// Why a node cannot prove its name.
@@ -30,6 +33,13 @@ pub enum TlsError {
     Unreadable {
         /// Of what: `certificate`, `key` or `authority`.
         what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// No other node would believe the certificate.
+    Unbelieved {
+        /// Whose it is to be.
+        name: String,
         /// Why.
         why: String,
     },
@@ -44,6 +54,11 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsError::Unreadable { what, why } => write!(f, "{what}: expected PEM: {why}"),
+            TlsError::Unbelieved { name, why } => write!(
+                f,
+                "no node would believe the certificate of `{name}`: {why}; use one that the authority \
+                 has signed, that is valid now, and that has the name as a subject alternative name"
+            ),
             TlsError::Unusable { why } => write!(f, "certificate, key and authority: {why}"),
         }
     }
@@ -52,6 +67,25 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl Tls {
+    /// Whether others will believe this node, if they have the same authority: that its certificate
+    /// is for this name, was signed by the authority, and is valid now.
+    ///
+    /// # Errors
+    /// [`TlsError::Unbelieved`].
+    pub fn check(&self, name: &str) -> Result<(), TlsError> {
+        let unbelieved = |why: &dyn fmt::Display| TlsError::Unbelieved {
+            name: name.to_owned(),
+            why: why.to_string(),
+        };
+        let named = ServerName::try_from(name).map_err(|error| unbelieved(&error))?;
+        let Some((first, between)) = self.chain.split_first() else {
+            return Err(unbelieved(&"there is none"));
+        };
+        let now = UnixTime::now();
+        let verified = self.verifier.verify_server_cert(first, between, &named, &[], now);
+        verified.map(drop).map_err(|error| unbelieved(&error))
+    }
+
     /// From PEM: the certificate of the node with those between it and the authority, its key, and
     /// the authority of the cluster. The certificate has the node's name as a subject alternative
     /// name, and serves both for servers and for clients.
@@ -69,6 +103,9 @@ impl Tls {
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = &[&rustls::version::TLS13];
+        let others = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| unusable(&error))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
             .map_err(|error| unusable(&error))?;
@@ -82,11 +119,12 @@ impl Tls {
             .with_protocol_versions(versions)
             .map_err(|error| unusable(&error))?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+            .with_client_auth_cert(chain.clone(), key)
             .map_err(|error| unusable(&error))?;
         // Each connection proves both names anew.
         client.resumption = rustls::client::Resumption::disabled();
-        Ok(Tls { server: Arc::new(server), client: Arc::new(client) })
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Tls { server, client, chain, verifier: others })
     }
 }
 
