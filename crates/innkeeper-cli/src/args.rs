@@ -287,8 +287,8 @@ pub enum ClusterCommand {
         #[command(flatten)]
         at: OperatorArgs,
     },
-    /// Show which versions of the protocol the nodes speak, while they are restarted one by one with
-    /// another release.
+    /// Show which versions of the protocol the nodes speak, while they are restarted one by one
+    /// with another release.
     Upgrade {
         /// End it: from now on every node speaks the newest version that this program speaks, and
         /// one that does not is refused.

@@ -1,5 +1,5 @@
-//! The key of one start of a node's program: it signs each connection, so that who has a copy of the
-//! node's certificate is not taken for that start.
+//! The key of one start of a node's program: it signs each connection, so that who has a copy of
+//! the node's certificate is not taken for that start.
 
 use std::fmt;
 

@@ -23,8 +23,8 @@ const NOT_DONE: [i32; 8] = [
     16, // unauthenticated
 ];
 
-/// What etcd says when it has as much as it may keep, or has had: it takes no more until somebody has
-/// ended the alarm.
+/// What etcd says when it has as much as it may keep, or has had: it takes no more until somebody
+/// has ended the alarm.
 const NO_SPACE: &str = "database space exceeded";
 
 /// The outcome, and which etcd it came from.

@@ -56,8 +56,9 @@ impl fmt::Display for TlsError {
             TlsError::Unreadable { what, why } => write!(f, "{what}: expected PEM: {why}"),
             TlsError::Unbelieved { name, why } => write!(
                 f,
-                "no node would believe the certificate of `{name}`: {why}; use one that the authority \
-                 has signed, that is valid now, and that has the name as a subject alternative name"
+                "no node would believe the certificate of `{name}`: {why}; use one that the \
+                 authority has signed, that is valid now, and that has the name as a subject \
+                 alternative name"
             ),
             TlsError::Unusable { why } => write!(f, "certificate, key and authority: {why}"),
         }
