@@ -13,6 +13,7 @@ mod roster;
 mod seen;
 mod tenure;
 mod told;
+mod turn;
 mod view;
 mod way;
 
@@ -38,7 +39,7 @@ use crate::frame::Under;
 use crate::home::Home;
 use crate::join::{self, JoinError, PROTOCOL, Settings};
 use crate::limits;
-use crate::links::{LinkSettings, Links, Standing};
+use crate::links::{LinkSettings, Links, Standing, Traffic};
 use crate::net::Net;
 use crate::node::{Node, Orders, Running};
 use crate::ownership::placement::shard_of;
@@ -109,6 +110,8 @@ struct Desk {
     handed: Mutex<Luggage>,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// Is told whenever somebody else may act for it.
+    turned: Notify,
 }
 
 impl Desk {
@@ -237,6 +240,11 @@ impl Cluster {
         node.member(node.owner(shard)?.owner)
     }
 
+    /// What this node has sent to others since it joined.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.links().traffic()
+    }
+
     /// This node: what it owns, whom it knows, and how it leaves.
     pub fn node(&self) -> &Node {
         &self.inner.node
@@ -248,11 +256,15 @@ impl Inner {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
 
+    fn desk(&self, shard: Shard) -> Option<&Desk> {
+        self.desks.get(usize::from(shard))
+    }
+
     /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
     /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
-        let desk = self.desks.get(usize::from(shard))?;
+        let desk = self.desk(shard)?;
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }

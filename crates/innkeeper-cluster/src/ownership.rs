@@ -366,7 +366,11 @@ impl Ownership {
             Purpose::Beat { sent } => self.beat_answered(sent, answer, now, commands),
             Purpose::Evict(node) => self.evict_answered(node, answer, now, commands),
             Purpose::Claim(claims) => self.claim_answered(&claims, answer, commands),
-            Purpose::Transfer(shard) => self.transfer_answered(shard, answer, commands),
+            Purpose::Transfer(shard) => {
+                self.transfer_answered(shard, answer, commands);
+                // There is room for the next one.
+                self.balance(now, commands);
+            }
             Purpose::Announce => self.own.announced |= matches!(answer, Answer::Done(_)),
             Purpose::Leave => self.leave_answered(answer, commands),
         }

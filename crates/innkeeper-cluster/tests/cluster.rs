@@ -7,6 +7,8 @@
 mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
+#[path = "cluster/moving.rs"]
+mod moving;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 #[path = "cluster/view.rs"]

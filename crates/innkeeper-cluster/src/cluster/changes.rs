@@ -115,6 +115,10 @@ impl Inner {
                 // Nobody need listen.
                 let _ = self.changes.send(change);
             }
+            let owners = before.owners.iter().zip(&now.owners).zip(&self.desks);
+            owners.filter(|((old, new), _)| old != new).for_each(|(_, desk)| {
+                desk.turned.notify_waiters();
+            });
             before = now;
         }
     }

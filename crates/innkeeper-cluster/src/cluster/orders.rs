@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::luggage::{Arriving, Bag, Luggage, parts};
-use super::{Desk, Inner, asked};
+use super::{Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
 use crate::links::Origin;
@@ -52,10 +52,6 @@ impl Inner {
                 Command::End(_) | Command::Send { .. } | Command::List => {}
             }
         }
-    }
-
-    fn desk(&self, shard: Shard) -> Option<&Desk> {
-        self.desks.get(usize::from(shard))
     }
 
     fn close(&self, shard: Shard) {
@@ -164,6 +160,7 @@ impl Inner {
         *desk.handed.lock() = handed;
         desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
+        desk.turned.notify_waiters();
         let (inner, right) = (self.clone(), desk.right(&self.node, under));
         self.run(async move {
             // One after the other: who is asked for meanwhile does not wait for them.

@@ -180,6 +180,8 @@ impl<'a, S: Side> Line<'a, S> {
             let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
+                let sent = u64::try_from(bytes.len()).unwrap_or(0);
+                self.core.traffic.lock().bytes += sent;
                 let write = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
@@ -219,7 +221,10 @@ impl<'a, S: Side> Line<'a, S> {
                 continue;
             }
             match leaving.ask(&frame) {
-                Release::Now if self.side.send(&frame) => encode(&frame, bytes),
+                Release::Now if self.side.send(&frame) => {
+                    self.core.traffic.lock().count(&frame);
+                    encode(&frame, bytes);
+                }
                 Release::Now => {}
                 Release::Hold => {
                     held[lane] = true;

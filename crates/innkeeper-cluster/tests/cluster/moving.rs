@@ -1,0 +1,105 @@
+//! What a planned move costs whoever asks meanwhile.
+
+use std::time::Duration;
+
+use innkeeper::Keyed;
+use innkeeper_cluster::ownership::Over;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::nodes::{Node, Room, Said, Say, World, until};
+
+/// How long the handlers take that run when the moves begin.
+const RUNNING: Duration = Duration::from_millis(200);
+
+/// C6: how long a key may be without an answer beyond that.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One key in each shard of a node.
+fn one_of_each(node: &Node) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    for key in node.keys() {
+        if keys.iter().all(|other| node.shard(other) != node.shard(&key)) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// Asks for a key again and again for so long, and answers how long the longest wait was.
+async fn longest_wait(rooms: Keyed<String, Room>, key: String, lasts: Duration) -> Duration {
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    while began.elapsed() < lasts {
+        let asked = Instant::now();
+        rooms.via(&key).call(Say::Add(1)).await.unwrap();
+        longest = longest.max(asked.elapsed());
+        sleep(Duration::from_millis(3)).await;
+    }
+    longest
+}
+
+/// C6: all shards of a node move while it is asked from everywhere.
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_a_key_that_moves_waits_for_its_running_handler_and_hardly_longer() {
+    let world = World::new();
+    let [a, b, c] = world.nodes::<3>().await;
+    let keys = one_of_each(&a);
+    let mut holding = JoinSet::new();
+    for key in &keys {
+        let via = a.rooms.via(key);
+        holding.spawn(async move { via.call(Say::Hold("gate".to_owned())).await.unwrap() });
+        world.house.reached.notified().await;
+    }
+    a.cluster.node().drain().await;
+    until(|| !keys.iter().any(|key| a.has(key))).await;
+    // Each key by callers of its own, so that no wait hides another.
+    let mut callers = JoinSet::new();
+    for key in &keys {
+        for node in [&a, &b, &c].repeat(5) {
+            callers.spawn(longest_wait(node.rooms.clone(), key.clone(), 2 * RUNNING));
+        }
+    }
+    sleep(RUNNING).await;
+    world.house.gate("gate").notify_waiters();
+    let waits = callers.join_all().await;
+    let longest = *waits.iter().max().unwrap();
+    assert!((RUNNING..=RUNNING + PAUSE).contains(&longest), "{waits:?}");
+    assert_eq!(holding.join_all().await.len(), keys.len());
+    assert_eq!(a.over().await, Over::Left);
+}
+
+/// C5: how often other nodes are asked for one answer.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_one_hop_and_after_a_change_at_most_three() {
+    let world = World::new();
+    let [a, b, c] = world.nodes::<3>().await;
+    let asked = || [&a, &b, &c].iter().map(|node| node.cluster.traffic().asked).sum::<u64>();
+    let keys: Vec<_> = a.keys().take(20).collect();
+    for (nth, key) in keys.iter().enumerate() {
+        let before = asked();
+        b.room(key).await;
+        assert_eq!(asked(), before + 1, "a start is one hop");
+        for sum in 1..=3 {
+            let said = b.rooms.via(key).call(Say::Add(1)).await.unwrap();
+            assert_eq!((said, asked()), (Said::Number(sum), before + 1 + sum), "{nth}");
+        }
+    }
+    for key in one_of_each(&a) {
+        let before = asked();
+        let to = c.cluster.node().session().node;
+        a.cluster.node().give(a.shard(&key), to).await;
+        // From the instant at which nobody is let in there any more.
+        while a.has(&key) {
+            tokio::task::yield_now().await;
+        }
+        let on_the_way = asked();
+        b.rooms.via(&key).call(Say::Epoch).await.unwrap();
+        assert!(c.has(&key));
+        // The state of the shard is asked to be taken, besides.
+        assert!(asked() - on_the_way <= 3 + 1, "{} hops", asked() - on_the_way);
+        let settled = asked();
+        b.rooms.via(&key).call(Say::Epoch).await.unwrap();
+        assert_eq!(asked(), settled + 1, "the map is current again");
+        assert!(before < settled);
+    }
+}
