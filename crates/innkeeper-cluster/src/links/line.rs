@@ -77,7 +77,7 @@ pub(crate) trait Side: Send + Sync {
     fn send(&self, frame: &Frame) -> bool;
 
     /// What is sent instead of a frame that was made under an ownership that is no more.
-    fn disowned(&self, frame: Frame) -> Option<Frame>;
+    fn disowned(&self, frame: Frame) -> Vec<Frame>;
 
     /// The other side has not been able to prove its session for a while: whoever listens to what
     /// happens there is not to be kept waiting.
@@ -231,9 +231,7 @@ impl<'a, S: Side> Line<'a, S> {
                     batch.frames.push_back((lane, frame));
                 }
                 Release::Never => {
-                    if let Some(instead) = self.side.disowned(frame) {
-                        encode(&instead, bytes);
-                    }
+                    self.side.disowned(frame).iter().for_each(|instead| encode(instead, bytes));
                 }
             }
         }
