@@ -30,7 +30,7 @@ use bytes::Bytes;
 use innkeeper::placement::Tenure;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
+    /// How much more may arrive with shards, in bytes.
+    arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
@@ -195,6 +197,7 @@ impl Cluster {
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
+            arrivals: Arc::new(Semaphore::new(limits::ARRIVING_BYTES_MAX)),
             leaving: Mutex::default(),
             left: Notify::new(),
             changes: broadcast::channel(limits::CHANGES).0,

@@ -18,7 +18,7 @@ pub const NAME_MAX: usize = 255;
 pub const CLAIMS_MAX: usize = 120;
 
 /// How many shards of one node may be on the move at once.
-pub const MOVES_MAX: usize = 8;
+pub const MOVES_MAX: usize = 2;
 
 /// How often the machine is asked what is due, for each heartbeat.
 pub const TICKS_PER_HEARTBEAT: u32 = 10;
@@ -119,9 +119,16 @@ pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 /// it is to be put again.
 pub const TURN_WAIT: Duration = Duration::from_millis(250);
 
-/// How many bytes of a shard's state are sent at once, before the next process's begins another
-/// part.
+/// How many bytes of a shard's state are sent at once.
 pub const PART_BYTES: usize = 256 << 10;
+
+/// How many bytes may be at a node that arrived with shards which are not its own yet. A shard that
+/// would be more stays where it is; later there may be room.
+pub const ARRIVING_BYTES_MAX: usize = 256 << 20;
+
+/// How long such bytes are kept at least, from the last that came: by then it is long decided
+/// whether the shard goes along.
+pub const ARRIVING_WAIT: Duration = Duration::from_secs(60);
 
 /// How long one part may take.
 pub const PART_WAIT: Duration = Duration::from_secs(2);

@@ -1,8 +1,12 @@
 //! What a planned move costs whoever asks meanwhile.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use innkeeper::Keyed;
+use innkeeper::{ChildSpec, Context, ExitReason, Keyed, StartError, What};
+use innkeeper::limits::HANDOFF_BYTES_MAX;
+use innkeeper_cluster::limits::FRAME_BYTES_MAX;
 use innkeeper_cluster::ownership::Over;
 use tokio::task::{JoinSet, spawn};
 use tokio::time::{Instant, sleep};
@@ -104,4 +108,72 @@ async fn a_call_is_one_hop_and_after_a_change_at_most_three() {
         b.rooms.via(&key).call(Say::Epoch).await.unwrap();
         assert_eq!(asked(), settled + 1, "the map is current again");
     }
+}
+
+/// Keeps bytes, and takes them along.
+#[derive(Default)]
+struct Hoard {
+    bytes: Vec<u8>,
+    /// Whether the one before could save what it had by itself.
+    ended: Arc<AtomicBool>,
+}
+
+#[innkeeper::process(remote)]
+impl Hoard {
+    async fn init(ended: &Arc<AtomicBool>, ctx: &mut Context<Self>) -> Result<Self, StartError> {
+        Ok(Hoard { bytes: ctx.handed().unwrap_or_default(), ended: ended.clone() })
+    }
+
+    /// So many bytes, each different from those near it. Answers with what they add up to.
+    #[call]
+    fn fill(&mut self, count: usize) -> u64 {
+        self.bytes = (0..count).map(|at| (at * 31 % 251) as u8).collect();
+        self.sum().1
+    }
+
+    /// How many there are, and what they add up to: in another order it is something else.
+    #[call]
+    fn sum(&mut self) -> (usize, u64) {
+        let add = |sum: u64, byte: &u8| sum.wrapping_mul(31).wrapping_add(u64::from(*byte));
+        (self.bytes.len(), self.bytes.iter().fold(0, add))
+    }
+
+    async fn on_handoff(&mut self) -> Option<Vec<u8>> {
+        Some(std::mem::take(&mut self.bytes))
+    }
+
+    async fn terminate(&mut self, _: &ExitReason) {
+        self.ended.store(true, Relaxed);
+    }
+}
+
+/// C6: up to its bound, whatever fits into a frame.
+#[tokio::test(start_paused = true)]
+async fn a_state_is_handed_over_in_parts_and_one_beyond_the_bound_is_not() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut scopes = Vec::new();
+    for node in [&a, &b] {
+        let ended = ended.clone();
+        let hoards = Keyed::<String, Hoard>::with_args(ChildSpec::new(), move |_| ended.clone());
+        let hoards = hoards.name("hoards").placed_by(&node.cluster);
+        scopes.push(hoards.start(&node.supervisor).await.unwrap());
+    }
+    let key = a.key();
+    let (small, large) = (3 * FRAME_BYTES_MAX + 7, HANDOFF_BYTES_MAX + 1);
+    let sum = scopes[1].via(&key).fill(small).await.unwrap();
+    a.cluster.node().give(a.shard(&key), b.cluster.node().session().node).await;
+    until(|| b.has(&key)).await;
+    assert_eq!(scopes[0].via(&key).sum().await.unwrap(), (small, sum));
+    assert!(!ended.load(Relaxed), "what is handed over need not be saved");
+    let _ = scopes[1].via(&key).fill(large).await.unwrap();
+    let mut events = scopes[1].events();
+    b.cluster.node().give(b.shard(&key), a.cluster.node().session().node).await;
+    until(|| a.has(&key)).await;
+    assert_eq!(scopes[0].via(&key).sum().await.unwrap(), (0, 0));
+    assert!(ended.load(Relaxed), "it could save what it had");
+    let told = |what: What| what == What::StateTooLarge { bytes: large };
+    let all = std::iter::from_fn(|| events.try_recv().ok());
+    assert_eq!(all.filter(|event| told(event.what.clone())).count(), 1);
 }
