@@ -18,7 +18,7 @@ pub const NAME_MAX: usize = 255;
 pub const CLAIMS_MAX: usize = 120;
 
 /// How many shards of one node may be on the move at once.
-pub const MOVES_MAX: usize = 2;
+pub const MOVES_MAX: usize = 8;
 
 /// How often the machine is asked what is due, for each heartbeat.
 pub const TICKS_PER_HEARTBEAT: u32 = 10;

@@ -346,7 +346,7 @@ impl Ownership {
         self.beat(now, commands);
         self.evict(now, commands);
         self.claim(now, commands);
-        self.balance(now, commands);
+        self.balance(now, true, commands);
         self.drain(commands);
         self.leave(now, commands);
     }
@@ -369,7 +369,7 @@ impl Ownership {
             Purpose::Transfer(shard) => {
                 self.transfer_answered(shard, answer, commands);
                 // There is room for the next one.
-                self.balance(now, commands);
+                self.balance(now, false, commands);
             }
             Purpose::Announce => self.own.announced |= matches!(answer, Answer::Done(_)),
             Purpose::Leave => self.leave_answered(answer, commands),
