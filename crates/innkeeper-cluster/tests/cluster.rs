@@ -250,7 +250,7 @@ async fn the_processes_of_a_node_that_was_evicted_end_with_its_session() {
     for key in &keys {
         let _ = b.room(key).await;
     }
-    let key = format!("/innkeeper/test/node/{:016x}", a.cluster.node().session().node.0);
+    let key = format!("test/node/{:016x}", a.cluster.node().session().node.0);
     let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
     world.memory.commit(delete, SECOND).await.unwrap();
     assert_eq!(a.over().await, Over::Evicted);
