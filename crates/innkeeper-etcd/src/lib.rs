@@ -198,7 +198,8 @@ impl Coordinator for Etcd {
         Box::pin(async move {
             let floor = self.pin.floor();
             let pair = self.pair();
-            let ask = |at: usize| Box::pin(request::commit(&self.members[at], &self.root, &transaction));
+            let ask =
+                |at: usize| Box::pin(request::commit(&self.members[at], &self.root, &transaction));
             let (committed, cluster) = self.ask(within, pair, ask(pair.0), ask(pair.1)).await?;
             self.pin.check(cluster, committed.revision, floor)?;
             Ok(committed)
@@ -234,7 +235,8 @@ impl Coordinator for Etcd {
     ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
         Box::pin(async move {
             let pair = self.pair();
-            let ask = |at: usize| Box::pin(watch::open(&self.members[at], &self.root, &prefix, after));
+            let ask =
+                |at: usize| Box::pin(watch::open(&self.members[at], &self.root, &prefix, after));
             let watch = self.ask(within, pair, ask(pair.0), ask(pair.1)).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })

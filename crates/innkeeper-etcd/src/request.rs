@@ -51,11 +51,7 @@ pub(crate) async fn commit(
 }
 
 /// All entries as of the revision of the first answer, and which etcd they came from.
-pub(crate) async fn list(
-    member: &Member,
-    root: &str,
-    prefix: &str,
-) -> Outcome<(Listing, u64)> {
+pub(crate) async fn list(member: &Member, root: &str, prefix: &str) -> Outcome<(Listing, u64)> {
     let client = match member.client().await {
         Ok(client) => client,
         Err(refused) => return Outcome::NotDone(unused(member, refused)),

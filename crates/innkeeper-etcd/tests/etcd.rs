@@ -212,7 +212,8 @@ async fn an_etcd_that_wants_a_password_is_given_one() {
 async fn a_node_freezes_while_etcd_is_stopped_and_goes_on_with_the_same_epochs() {
     let Some(servers) = Servers::start(1).await else { return };
     let etcd = Arc::new(connect(&servers).await);
-    let (node, mut orders, running) = Node::join(etcd, Arc::new(Machine), &settings()).await.unwrap();
+    let (node, mut orders, running) =
+        Node::join(etcd, Arc::new(Machine), &settings()).await.unwrap();
     let session = tokio::spawn(running);
     tokio::spawn(async move { while orders.next().await.is_some() {} });
     let gates = || (0..16).map(|shard| node.gate(shard)).collect::<Vec<_>>();

@@ -253,10 +253,8 @@ async fn that_a_node_died_is_told_and_where_its_shards_went() {
     let theirs = shards.as_array().unwrap().iter().find(|shard| shard["node"] == "b").unwrap();
     let theirs = theirs["shard"].to_string();
     b.dies();
-    let (evicted, moved) = tokio::join!(
-        told(&mut events, "evicted", "b"),
-        told(&mut others, "moved", &theirs),
-    );
+    let (evicted, moved) =
+        tokio::join!(told(&mut events, "evicted", "b"), told(&mut others, "moved", &theirs),);
     assert_eq!(evicted, json!({"event": "evicted", "kind": "node", "key": "b", "node": "b"}));
     assert_eq!((&moved["node"], &moved["reason"]), (&json!("a"), &json!("from b")));
 }

@@ -148,7 +148,8 @@ fn a_length_is_believed_only_up_to_the_bound() {
 fn a_frame_that_is_too_long_is_not_written() {
     let mut bytes = vec![1, 2, 3];
     let body = vec![0; limits::FRAME_BYTES_MAX].into();
-    let error = encode(&Frame::Event { id: 1, also: Vec::new(), under: None, body }, &mut bytes).unwrap_err();
+    let error = encode(&Frame::Event { id: 1, also: Vec::new(), under: None, body }, &mut bytes)
+        .unwrap_err();
     assert!(matches!(error, BadFrame::TooLarge { .. }), "{error}");
     assert_eq!(bytes, [1, 2, 3]);
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use innkeeper::{ChildSpec, Context, ExitReason, Keyed, StartError, What};
 use innkeeper::limits::HANDOFF_BYTES_MAX;
+use innkeeper::{ChildSpec, Context, ExitReason, Keyed, StartError, What};
 use innkeeper_cluster::limits::FRAME_BYTES_MAX;
 use innkeeper_cluster::ownership::Over;
 use tokio::task::{JoinSet, spawn};
