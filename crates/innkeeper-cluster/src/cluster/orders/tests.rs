@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods)] // The clock is the runtime's, which tests hold still.
+
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
