@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::{Change, Coordinator, CoordinatorError, Transaction, suite};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Gate, Over};
-use innkeeper_cluster::{Node, Settings};
+use innkeeper_cluster::{Node, Settings, VERSIONS};
 use innkeeper_etcd::{ConnectError, Etcd, Options};
 use server::{Server, Servers};
 
@@ -33,6 +34,8 @@ fn settings() -> Settings {
         weight: 1,
         shards: 16,
         session: Duration::from_secs(5),
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     }
 }
 

@@ -33,6 +33,8 @@ async fn join(name: &str, memory: &Memory, wires: &Wires, began: Instant) -> Clu
         weight: 1,
         shards: 8,
         session: 5 * SECOND,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     };
     let net = Arc::new(wires.port(&settings.address));
     let (coordinator, clock) = (Arc::new(memory.clone()), Arc::new(Runtime(began)));
