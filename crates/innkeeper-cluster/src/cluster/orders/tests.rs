@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Settings;
 use crate::cluster::Cluster;
 use crate::coordinator::memory::Memory;
 use crate::limits;
 use crate::net::memory::Memory as Wires;
-use crate::ownership::timing::Now;
+use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use crate::{Settings, VERSIONS};
 
 use super::*;
 
