@@ -115,8 +115,8 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// How long a question waits at a node for a shard that is about to leave or to arrive there, before
-/// it is to be put again.
+/// How long a question waits at a node for a shard that is about to leave or to arrive there,
+/// before it is to be put again.
 pub const TURN_WAIT: Duration = Duration::from_millis(250);
 
 /// How many bytes of a shard's state are sent at once.

@@ -150,7 +150,7 @@ impl<K: Key, P: Process> KeyedOwner<K, P> {
             }
             What::StateTooLarge { bytes } => {
                 let max = limits::HANDOFF_BYTES_MAX;
-                tracing::error!(?key, %incarnation, bytes, max, "state too large to be handed over");
+                tracing::error!(?key, %incarnation, bytes, max, "state is too large to go along");
             }
             _ => {}
         }

@@ -1,3 +1,5 @@
+//! What is done about orders, of two nodes within one process.
+
 #![allow(clippy::disallowed_methods)] // The clock is the runtime's, which tests hold still.
 
 use std::time::Duration;
