@@ -6,6 +6,7 @@ mod changes;
 mod ear;
 mod feed;
 mod hosting;
+mod kept;
 mod luggage;
 mod orders;
 mod placing;

@@ -115,6 +115,18 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 
+/// How many processes begin at once with what was handed over with their shard.
+pub const REVIVALS_AT_ONCE: usize = 64;
+
+/// How often each of them is tried, before it waits until it is asked for.
+pub const REVIVE_TRIES: u32 = 12;
+
+/// How long before the first that failed are tried again; doubled each time.
+pub const REVIVE_WAIT: Duration = Duration::from_millis(250);
+
+/// How long at most.
+pub const REVIVE_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// How many bytes of a shard's state are sent at once, before the next process's begins another
 /// part.
 pub const PART_BYTES: usize = 256 << 10;

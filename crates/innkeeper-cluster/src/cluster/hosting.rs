@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use innkeeper::placement::{Later, Packed, Tenure};
-use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use innkeeper::{
+    Away, CallError, ExitReason, GetError, Incarnation, Key, NotDelivered, Outcome, ProcessRef,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,8 +41,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
 
-    /// Has the process of a key begin that took something along.
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
+    /// Has the process of a key begin that took something along. Whether that is done with: it has
+    /// begun, or is not to.
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool>;
 }
 
 /// What came of it.
@@ -168,15 +171,27 @@ where
         })
     }
 
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool> {
         Box::pin(async move {
-            let Some(key) = asked::read::<K>(&key) else { return };
+            let Some(of) = asked::read::<K>(&key) else { return true };
             if !right.begins().await {
-                return;
+                return true;
             }
-            let tenure: Arc<dyn Tenure> = right;
-            // If it fails, whoever asks for it next is told.
-            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
+            let (under, tenure): (_, Arc<dyn Tenure>) = (right.under, right);
+            match self.here().get(&tenure, &of, false, limits::CALL_TIME_MAX).await {
+                Ok(Outcome::Started(_) | Outcome::Existing(_)) => true,
+                Err(GetError::NotFound | GetError::ShuttingDown) => true,
+                Ok(Outcome::Ignored) => {
+                    // It has declined what it was given.
+                    drop(self.inner.settled(under, &self.scope, &key));
+                    true
+                }
+                Err(why) => {
+                    let (shard, scope) = (under.shard, String::from_utf8_lossy(&self.scope));
+                    tracing::warn!(shard, %scope, %why, "a process that came here does not begin");
+                    false
+                }
+            }
         })
     }
 }

@@ -54,7 +54,7 @@ impl Inner {
         }
     }
 
-    fn desk(&self, shard: Shard) -> Option<&Desk> {
+    pub(super) fn desk(&self, shard: Shard) -> Option<&Desk> {
         self.desks.get(usize::from(shard))
     }
 
@@ -165,14 +165,7 @@ impl Inner {
         desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
         let (inner, right) = (self.clone(), desk.right(&self.node, under));
-        self.run(async move {
-            // One after the other: who is asked for meanwhile does not wait for them.
-            for (scope, key) in keys {
-                if let Some(scope) = inner.scope(&scope.into()) {
-                    scope.revive(right.clone(), key).await;
-                }
-            }
-        });
+        self.run(async move { inner.revive(right, keys).await });
     }
 
     /// What was packed is with the next owner, or of no use.

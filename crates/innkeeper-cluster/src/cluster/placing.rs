@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
+use innkeeper::placement::{Failed, Hosted, Kept, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
     Away, ExitReason, Gathered, GetError, Hearing, Incarnation, Key, KeyRange, Message, NoAnswer,
     NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
@@ -147,6 +147,17 @@ where
         let (_, shard) = self.locate(key)?;
         let right = self.inner.right(shard)?;
         Some(right)
+    }
+
+    fn kept(&self, key: &K, tenure: &dyn Tenure) -> Option<Kept> {
+        let under = Under { shard: Shard::try_from(tenure.shard()).ok()?, epoch: tenure.epoch() };
+        if !self.inner.keeps_any(under) {
+            return None;
+        }
+        let (key, _) = self.locate(key)?;
+        let (inner, scope) = (self.inner.clone(), self.scope.clone());
+        let kept: Kept = Box::new(move || inner.is_kept(under, &scope, &key));
+        kept().then_some(kept)
     }
 
     fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {

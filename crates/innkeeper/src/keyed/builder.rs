@@ -135,7 +135,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     }
 
     /// How many keys may be taken at once. Default: a million. On a cluster that is for each node:
-    /// nobody counts over all of them before a start.
+    /// nobody counts over all of them before a start, and keys that come from another node with
+    /// what their processes had are let in beyond it.
     pub fn max_children(mut self, max: usize) -> Self {
         self.max_children = max;
         self
@@ -149,7 +150,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     }
 
     /// How many processes may be started each second, whoever asks. Default: any number. On a
-    /// cluster that is for each node, where the process starts, whichever node was asked.
+    /// cluster that is for each node, where the process starts, whichever node was asked; one
+    /// that goes on where its key has moved is not counted.
     pub fn start_rate(mut self, rate: StartRate) -> Self {
         self.start_rate = Some(rate);
         self

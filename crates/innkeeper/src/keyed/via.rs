@@ -240,7 +240,7 @@ pub(super) async fn mailbox<K: Key, P: Process>(
     timeout: Duration,
 ) -> Result<Arc<KeyedCell<K, P>>, GetError> {
     loop {
-        match scope.find_or_start(key, scope.see(key), &mut Wanted::nothing(), under)? {
+        match scope.find_or_start(key, scope.see(key), &mut Wanted::nothing(), under, true)? {
             Found::Live(cell, _) => return Ok(cell),
             Found::Cell { cell, asked, .. } => match asked {
                 Asked::Found(_) | Asked::Wait(..) => return Ok(cell),
