@@ -124,7 +124,7 @@ where
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
             match self.asked(&message) {
-                Some(Ask::Look { of, look }) => self.show(&of, look).await,
+                Some(Ask::Look { of, look }) => self.show(&of, look, from.within).await,
                 asked => match self.admit(&message, asked) {
                     Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
                     Err(done) => done,
@@ -303,11 +303,12 @@ where
         }
     }
 
-    /// The part that the processes here have in an answer about all.
-    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
-        match self.view().shown(of, look).await {
-            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
-            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+    /// The part that the processes here have in an answer about all, for as long as it is wanted.
+    async fn show(&self, of: &[Shard], look: &[u8], within: Duration) -> Done {
+        match tokio::time::timeout(within, self.view().shown(of, look)).await {
+            Ok(Some(share)) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            Ok(None) => Done::not(NotDelivered::Away(Away::Incompatible)),
+            Err(_) => Done::not(NotDelivered::Timeout),
         }
     }
 
