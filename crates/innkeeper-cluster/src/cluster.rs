@@ -3,6 +3,7 @@
 
 pub(crate) mod asked;
 mod changes;
+mod contain;
 mod ear;
 mod feed;
 mod hosting;
@@ -47,6 +48,7 @@ use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 pub use changes::ClusterEvent;
+use contain::contained;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
 pub use roster::{NodeInfo, ShardInfo};
@@ -272,9 +274,13 @@ impl Inner {
     /// Begins something at once, and sees to it that it ends.
     pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut work = Box::pin(work);
-        // Now, and not when a task has its turn: what others send is taken in their order.
-        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return;
+        // Now, and not when a task has its turn: what others send is taken in their order. Code of
+        // users that panics is not to take the link along, of which this may be the task.
+        let begun = || work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        match contained(begun) {
+            Some(false) => {}
+            Some(true) => return,
+            None => return tracing::error!("what another node asked for has panicked"),
         }
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}

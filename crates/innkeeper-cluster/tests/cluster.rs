@@ -11,6 +11,8 @@ mod hearing;
 mod listening;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/panics.rs"]
+mod panics;
 #[path = "cluster/view.rs"]
 mod view;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::contain::contained_later;
 use super::luggage::{Arriving, Bag, Luggage, parts};
 use super::{Desk, Inner, asked};
 use crate::frame::{Part, Request, Under};
@@ -71,9 +72,13 @@ impl Inner {
         let _turn = desk.turn.lock().await;
         self.close(under.shard);
         let right = desk.right(&self.node, under);
-        let mut bags = Vec::new();
+        let (mut bags, mut is_done) = (Vec::new(), true);
         for scope in self.scopes() {
-            bags.append(&mut scope.pack(right.clone()).await);
+            match contained_later(scope.pack(right.clone())).await {
+                Some(mut packed) => bags.append(&mut packed),
+                // Nobody knows what of it still runs, so the shard is not to go.
+                None => is_done = false,
+            }
         }
         // What no process that was ready has had goes on as it is.
         let mut packed = desk.take_handed(under.epoch);
@@ -87,7 +92,12 @@ impl Inner {
             left.await;
         }
         let Under { shard, epoch } = under;
-        self.node.report(Event::Quiesced { shard, epoch }).await;
+        self.node
+            .report(match is_done {
+                true => Event::Quiesced { shard, epoch },
+                false => Event::Declined { shard, epoch: epoch + 1 },
+            })
+            .await;
     }
 
     /// Sends what was packed to the next owner; `under` is what that would serve under.
