@@ -14,6 +14,9 @@ pub const JOIN_TRIES: u32 = 4;
 /// How long a name, of a cluster or of a node, and an address may be, in characters.
 pub const NAME_MAX: usize = 255;
 
+/// How many starts of a program its data directory remembers until one of them has a session.
+pub const STARTS_MAX: usize = 16;
+
 /// How many shards one transaction claims: etcd takes 128 comparisons and 128 writes by default.
 pub const CLAIMS_MAX: usize = 120;
 
