@@ -264,11 +264,12 @@ impl Inner {
 
     /// The scope of that name, if it is here.
     pub(crate) fn scope(&self, name: &Bytes) -> Option<Arc<dyn Hosting>> {
-        self.scopes.read().get(name)?.upgrade()
+        self.scopes.read().get(name)?.upgrade().filter(|scope| scope.is_started())
     }
 
     pub(crate) fn scopes(&self) -> Vec<Arc<dyn Hosting>> {
-        self.scopes.read().values().filter_map(Weak::upgrade).collect()
+        let scopes = self.scopes.read();
+        scopes.values().filter_map(Weak::upgrade).filter(|scope| scope.is_started()).collect()
     }
 
     /// Begins something at once, and sees to it that it ends.

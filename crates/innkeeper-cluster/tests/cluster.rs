@@ -9,6 +9,8 @@ mod handed;
 mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
+#[path = "cluster/names.rs"]
+mod names;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 #[path = "cluster/panics.rs"]

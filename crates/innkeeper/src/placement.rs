@@ -98,8 +98,9 @@ impl Failed {
 
 /// Makes the placement of a scope: a cluster.
 pub trait Placer<K: Key, P: Process> {
-    /// For the scope of this name, which is the same wherever it runs.
-    fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>>;
+    /// For the scope of this name, which is the same wherever it runs. `None`: there is one of that
+    /// name here already.
+    fn placement(&self, scope: &str) -> Option<Arc<dyn Placement<K, P>>>;
 }
 
 /// Decides where the process of a key runs, and talks to those that run elsewhere.

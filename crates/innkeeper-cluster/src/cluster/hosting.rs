@@ -26,6 +26,9 @@ use crate::subscriber::{self, Origin};
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
+    /// Whether it has been started. Until then it has its name, and nothing can be asked of it.
+    fn is_started(&self) -> bool;
+
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
@@ -121,6 +124,10 @@ where
     K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
+    fn is_started(&self) -> bool {
+        self.has_here()
+    }
+
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
             match self.asked(&message) {

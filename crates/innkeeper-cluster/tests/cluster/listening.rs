@@ -246,6 +246,7 @@ async fn a_process_learns_that_who_brought_a_subscriber_and_waits_no_longer_is_g
     let world = World::new();
     let nodes = world.nodes::<2>().await;
     let (scopes, key) = (radios(&nodes).await, nodes[0].key());
+    assert!(scopes[1].via(&key).tell(0).await.unwrap().is_empty());
     world.wires.delay("node-0:1", "node-1:1", SECOND);
     let (who, mut heard) = Subscription::new();
     let late = scopes[1].via(&key).listen(who).timeout(SECOND / 2).await;

@@ -61,9 +61,9 @@ impl Tenure for Right {
 }
 
 impl Placer<String, Room> for Mistaken {
-    fn placement(&self, scope: &str) -> Arc<dyn Placement<String, Room>> {
-        let real = self.cluster.placement(scope);
-        Arc::new(Placing { real, mistake: self.mistake })
+    fn placement(&self, scope: &str) -> Option<Arc<dyn Placement<String, Room>>> {
+        let real = self.cluster.placement(scope)?;
+        Some(Arc::new(Placing { real, mistake: self.mistake }))
     }
 }
 

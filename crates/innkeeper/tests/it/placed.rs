@@ -99,8 +99,8 @@ impl<P: innkeeper::Process> Clone for Cluster<P> {
 }
 
 impl<P: innkeeper::Process> Placer<Key, P> for Cluster<P> {
-    fn placement(&self, _: &str) -> Arc<dyn Placement<Key, P>> {
-        self.0.clone()
+    fn placement(&self, _: &str) -> Option<Arc<dyn Placement<Key, P>>> {
+        Some(self.0.clone())
     }
 }
 
