@@ -22,7 +22,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -110,6 +110,8 @@ struct Desk {
     arriving: Mutex<Option<Arriving>>,
     /// What was unpacked here, until its processes are ready.
     handed: Mutex<Luggage>,
+    /// That it was to go and stays was said.
+    is_told: AtomicBool,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
 }

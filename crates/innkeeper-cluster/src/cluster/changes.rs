@@ -115,6 +115,7 @@ impl Inner {
                 // Nobody need listen.
                 let _ = self.changes.send(change);
             }
+            self.drop_arriving(&before.owners, &now.owners);
             before = now;
         }
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::asked;
 use crate::frame::{Part, Under};
 use crate::limits;
-use crate::ownership::record::Epoch;
+use crate::ownership::record::{Epoch, Owned, Session};
 
 /// What the process of one key takes along.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,22 @@ pub(crate) struct Bag {
     pub(crate) version: u32,
     pub(crate) state: Option<Vec<u8>>,
     pub(crate) casts: Vec<Vec<u8>>,
+}
+
+impl fmt::Display for Bag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scope, key) = (self.scope.escape_ascii(), self.key.escape_ascii());
+        let (state, casts) = (self.state.as_ref().map_or(0, Vec::len), self.casts.len());
+        write!(f, "key `{key}` of scope `{scope}`: {state} bytes of state, {casts} casts that wait")
+    }
+}
+
+/// Why a shard stays whose state was not taken, and what can be done about it.
+pub(crate) fn stays<'a>(bags: impl Iterator<Item = &'a Bag>, why: &dyn fmt::Display) -> String {
+    let Some(most) = bags.max_by_key(|bag| bag.weight()) else { return why.to_string() };
+    format!(
+        "{why}; the most comes with {most}; if that is too much, have its `on_handoff` take less"
+    )
 }
 
 impl Bag {
@@ -58,6 +75,12 @@ pub(crate) struct Arriving {
 impl Arriving {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Arriving { epoch, ..Arriving::default() }
+    }
+
+    /// Whether it may still be of use, now that this record was seen. Where the shard has come here
+    /// under its epoch, it is about to be.
+    pub(crate) fn is_awaited(&self, owned: Owned, me: Session) -> bool {
+        owned.epoch < self.epoch || (owned.epoch == self.epoch && owned.owner == me)
     }
 
     /// Takes one part.
@@ -121,5 +144,24 @@ impl Luggage {
 
     pub(crate) fn into_bags(self) -> Vec<Bag> {
         self.bags.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bag(key: &[u8], state: usize, casts: usize) -> Bag {
+        let (scope, key, state) = (b"rooms".to_vec(), key.to_vec(), Some(vec![0; state]));
+        Bag { scope, key, version: 1, state, casts: vec![vec![0; 9]; casts] }
+    }
+
+    #[test]
+    fn whoever_reads_that_a_shard_stays_is_told_which_key_has_the_most() {
+        let bags = [bag(b"\x05lobby", 70, 0), bag(b"\x04attic", 60, 2), bag(b"hall", 0, 1)];
+        let text = stays(bags.iter(), &"part 3: too long");
+        let most = r"key `\x04attic` of scope `rooms`: 60 bytes of state, 2 casts that wait";
+        assert!(text.starts_with("part 3: too long; ") && text.contains(most), "{text}");
+        assert_eq!(stays([].iter(), &"not there"), "not there");
     }
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::contain::contained_later;
-use super::luggage::{Arriving, Bag, Luggage, parts};
+use super::luggage::{Arriving, Bag, Luggage, parts, stays};
 use super::{Desk, Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
 use crate::links::Origin;
 use crate::node::Orders;
-use crate::ownership::record::{Session, Shard};
+use crate::ownership::record::{Owned, Session, Shard};
 use crate::ownership::{Command, Event, Gate};
 
 impl Inner {
@@ -105,10 +105,18 @@ impl Inner {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
         let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
-        let is_taken = match parts {
-            Some(parts) => self.send_parts(parts, to).await.is_some(),
-            None => false,
+        let sent = match parts {
+            Some(parts) => self.send_parts(parts, to).await,
+            None => Err("it cannot be written down".to_owned()),
         };
+        let is_taken = sent.is_ok();
+        if let Err(why) = sent
+            && !desk.is_told.swap(true, Ordering::Relaxed)
+        {
+            let packed = desk.packed.lock();
+            let why = stays(packed.iter().flat_map(|packed| packed.bags()), &why);
+            tracing::warn!(shard = under.shard, why, "a shard stays: its state was not taken");
+        }
         let Under { shard, epoch } = under;
         self.node
             .report(match is_taken {
@@ -118,18 +126,15 @@ impl Inner {
             .await;
     }
 
-    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Option<()> {
+    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Result<(), String> {
         for part in parts {
             let shard = part.under.shard;
             let origin = Origin { sender: u64::from(shard), under: None };
             let request = Request::Prepare(part);
             let sent = self.links().request(to, origin, request, limits::PART_WAIT).await;
-            if let Err(why) = &sent {
-                tracing::warn!(shard, %why, "a shard stays: its state was not taken");
-            }
-            sent.ok()?;
+            sent.map_err(|why| why.to_string())?;
         }
-        Some(())
+        Ok(())
     }
 
     /// A part of what comes with a shard. Whether it was taken: not where its scopes do not run, or
@@ -159,6 +164,16 @@ impl Inner {
         true
     }
 
+    /// What came with a shard that has gone elsewhere is of no use.
+    pub(super) fn drop_arriving(&self, before: &[Option<Owned>], now: &[Option<Owned>]) {
+        let me = self.node.session();
+        for (at, (desk, now)) in self.desks.iter().zip(now).enumerate() {
+            if let Some(owned) = now.filter(|owned| before.get(at) != Some(&Some(*owned))) {
+                desk.arriving.lock().take_if(|arriving| !arriving.is_awaited(owned, me));
+            }
+        }
+    }
+
     /// Lets the processes of a shard begin, each with what it has here from before.
     async fn unpack(self: &Arc<Self>, under: Under) {
         let Some(desk) = self.desk(under.shard) else { return };
@@ -183,6 +198,7 @@ impl Inner {
         let Some(desk) = self.desk(shard) else { return };
         let _turn = desk.turn.lock().await;
         *desk.packed.lock() = None;
+        desk.is_told.store(false, Ordering::Relaxed);
     }
 
     /// What the process of a key had before, for its `init` under this ownership.
@@ -200,5 +216,82 @@ impl Inner {
             return Vec::new();
         }
         handed.take(scope, key).map(|bag| bag.casts).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Cluster, Membership};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::coordinator::memory::Memory;
+    use crate::coordinator::{Change, Coordinator, Transaction};
+    use crate::join::Settings;
+    use crate::net::memory::Memory as Wires;
+    use crate::ownership::timing::Now;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Now {
+            Now { raw: 0, slept: 0 }
+        }
+    }
+
+    async fn join(memory: &Memory, wires: &Wires, name: &str) -> (Cluster, Membership) {
+        let settings = Settings {
+            cluster: "test".to_owned(),
+            name: name.to_owned(),
+            address: format!("{name}:1"),
+            weight: 1,
+            shards: 1,
+            session: 5 * SECOND,
+        };
+        let net = Arc::new(wires.port(&settings.address));
+        let joined = Cluster::join(Arc::new(memory.clone()), Arc::new(Still), net, &settings).await;
+        joined.ok().unwrap_or_else(|| panic!("{name} has not joined"))
+    }
+
+    /// P16: as after a node that died in the midst of giving.
+    #[tokio::test(start_paused = true)]
+    async fn what_came_with_a_shard_is_dropped_when_that_goes_elsewhere() {
+        let (memory, wires) = (Memory::new(), Wires::new());
+        let (a, first) = join(&memory, &wires, "a").await;
+        let (b, second) = join(&memory, &wires, "b").await;
+        let test = async {
+            let known = async |node: &Cluster, epoch: u64| loop {
+                match node.node().owner(0) {
+                    Some(owned) if owned.epoch >= epoch => return owned,
+                    _ => tokio::time::sleep(SECOND / 100).await,
+                }
+            };
+            let owned = known(&a, 1).await;
+            let other = if owned.owner == a.node().session() { &b } else { &a };
+            let epoch = known(other, 1).await.epoch + 1;
+            let body = asked::write(&Vec::<Bag>::new()).unwrap_or_default();
+            let part = Part { under: Under { shard: 0, epoch }, number: 0, count: 2, body };
+            assert!(other.inner.arrive(&part));
+            assert!(other.inner.desks[0].arriving.lock().is_some());
+            let entries = memory.list("/innkeeper/test/shard/".to_owned(), SECOND).await;
+            let Ok([entry]) = entries.as_ref().map(|list| &list.entries[..]) else {
+                panic!("{entries:?}")
+            };
+            let text = String::from_utf8_lossy(entry.value.as_deref().unwrap_or_default());
+            let text = text.replace(&format!("epoch={}\n", epoch - 1), &format!("epoch={epoch}\n"));
+            let claim = Change::Put(entry.key.clone(), text.into());
+            let claim = Transaction { writes: vec![claim], ..Transaction::default() };
+            assert!(memory.commit(claim, SECOND).await.is_ok_and(|committed| committed.done));
+            known(other, epoch).await;
+            tokio::time::sleep(SECOND / 100).await;
+            assert!(other.inner.desks[0].arriving.lock().is_none());
+        };
+        tokio::select! {
+            _ = async { tokio::join!(first, second) } => panic!("their sessions are over"),
+            () = test => {}
+        }
     }
 }
