@@ -147,7 +147,7 @@ impl<M: Message, T> fmt::Debug for ViaCall<'_, M, T> {
 /// A cast to a key under way; see [`Via::cast`].
 ///
 /// # Cancel safety
-/// Dropped before it is ready, it was not sent.
+/// Dropped before it is ready, it was not sent; to a process on another node it may have been.
 #[must_use = "nothing is sent until the cast is awaited"]
 pub struct ViaCast<'a, M: Message> {
     future: Pin<Box<dyn Future<Output = Result<(), CastError<M>>> + Send + 'a>>,
