@@ -164,7 +164,7 @@ pub enum Command {
         /// Whom.
         to: Session,
     },
-    /// The other owns the shard: send it what still waits here, in order.
+    /// The other owns the shard, and has had all of it before: forget what is still kept here.
     Commit {
         /// Which.
         shard: Shard,

@@ -102,11 +102,6 @@ impl Service for Inner {
             false => answer.declined(Bytes::new()),
         }
     }
-
-    /// All that a shard takes along has come before it was given away.
-    fn commit(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
-    }
 }
 
 impl Inner {
