@@ -192,8 +192,8 @@ impl Home {
         let now = Past { cluster: cluster.to_owned(), node, created: None };
         known.own.retain(|past| past.node != node);
         known.own.insert(0, now);
-        // If this one comes to nothing, any of those before it may still be there. One that is known
-        // to have been is the last to be forgotten.
+        // If this one comes to nothing, any of those before it may still be there. One that is
+        // known to have been is the last to be forgotten.
         let mut starts: Vec<_> = known.own.iter().chain(&known.dead).collect();
         starts[1..].sort_by_key(|past| past.created.is_none());
         starts.truncate(limits::STARTS_MAX);

@@ -90,7 +90,7 @@ async fn all_keys_are_counted_and_listed_in_order_from_every_node() {
     }
 }
 
-/// C8: whose part it is, and nothing is made up for it.
+/// C8, NEW-18: whose part it is, and nothing is made up for it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_lacks_the_part_of_a_silent_node_says_so_at_its_deadline() {
     let world = World::new();

@@ -177,8 +177,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     /// restarted, this same scope opens again, empty.
     ///
     /// # Errors
-    /// [`StartChildError`] if the supervisor has a child of that name, or the cluster a scope of that
-    /// name on this node, or the supervisor is ending, or if there can be no such scope.
+    /// [`StartChildError`] if the supervisor has a child of that name, or the cluster a scope of
+    /// that name on this node, or the supervisor is ending, or if there can be no such scope.
     pub async fn start(self, supervisor: &Supervisor) -> Result<Keyed<K, P>, StartChildError> {
         self.spec.check(false)?;
         for budget in [Some(&self.budget), self.group_budget.as_ref()].into_iter().flatten() {

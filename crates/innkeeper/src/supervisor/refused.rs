@@ -22,7 +22,7 @@ pub enum StartChildError {
     ShuttingDown,
     /// It could not be started.
     Failed(GetError),
-    /// A scope of that name is placed there already: two of them would each have a process of a key.
+    /// A scope of that name is placed there already: each would have a process of a key.
     AlreadyPlaced {
         /// The name of both.
         name: String,
