@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/apart.rs"]
+mod apart;
 #[path = "cluster/handed.rs"]
 mod handed;
 #[path = "cluster/hearing.rs"]

@@ -143,11 +143,11 @@ impl<K: Key + Serialize + DeserializeOwned> Ear<K> {
         let (mut is_deaf, mut tries) = (not_yet.is_none(), 0);
         while self.inner.node.member(session).is_some() {
             let origin = Origin { sender: 0, under: None };
-            if let Ok(events) = self.inner.links().subscribe(session, origin, self.message.clone())
+            let events = self.inner.links().subscribe(session, origin, self.message.clone());
+            if let Ok(events) = events
+                && self.hear(events, &name, &mut not_yet).await
             {
-                if self.hear(events, &name, &mut not_yet).await {
-                    (is_deaf, tries) = (false, 0);
-                }
+                (is_deaf, tries) = (false, 0);
             }
             let deaf = Heard { node: Some(name.clone()), what: Tidings::Deaf };
             if !is_deaf && self.tell.send(deaf).await.is_err() {

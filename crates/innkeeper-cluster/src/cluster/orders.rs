@@ -228,9 +228,9 @@ mod tests {
     use crate::clock::Clock;
     use crate::coordinator::memory::Memory;
     use crate::coordinator::{Change, Coordinator, Transaction};
-    use crate::join::Settings;
+    use crate::join::{Settings, VERSIONS};
     use crate::net::memory::Memory as Wires;
-    use crate::ownership::timing::Now;
+    use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -250,6 +250,8 @@ mod tests {
             weight: 1,
             shards: 1,
             session: 5 * SECOND,
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let net = Arc::new(wires.port(&settings.address));
         let joined = Cluster::join(Arc::new(memory.clone()), Arc::new(Still), net, &settings).await;

@@ -24,6 +24,11 @@ impl Owning {
         Owning { node, under, open }
     }
 
+    /// Whether it is a right of this node, in this cluster.
+    pub(crate) fn is_of(&self, node: &Node) -> bool {
+        self.node.is(node)
+    }
+
     /// Waits until something may be begun under it; `false` if nothing ever may.
     pub(crate) async fn begins(&self) -> bool {
         let asked = || match self.begin() {
@@ -90,8 +95,8 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::coordinator::memory::Memory;
-    use crate::join::Settings;
-    use crate::ownership::timing::Now;
+    use crate::join::{Settings, VERSIONS};
+    use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 
     struct Still;
 
@@ -117,6 +122,8 @@ mod tests {
             weight: 1,
             shards: 1,
             session: Duration::from_secs(5),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let joined = Node::join(Arc::new(Memory::new()), Arc::new(Still), &settings).await;
         let (node, _orders, mut running) =
