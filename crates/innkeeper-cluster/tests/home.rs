@@ -195,9 +195,10 @@ async fn any_start_that_may_have_a_session_is_remembered_until_one_is_known_to()
     for (number, registers) in (1..).zip(starts) {
         let folder = inherited(home.path(), &format!("start-{number}"));
         home = Home::open(folder, &*clock()).unwrap();
-        let coordinator = watching(&memory, &home, registers);
+        let (coordinator, began) = (watching(&memory, &home, registers), Instant::now());
         let joined = Node::join_from(coordinator, clock(), &settings("test"), &home).await;
         assert!(matches!(joined, Err(JoinError::Coordinator(_))), "{joined:?}");
+        assert!(began.elapsed() < SECOND, "{number}: {:?}", began.elapsed());
     }
     let last = Home::open(inherited(home.path(), "start-last"), &*clock()).unwrap();
     let began = Instant::now();
