@@ -129,6 +129,7 @@ impl Inner {
             owners.filter(|((old, new), _)| old != new).for_each(|(_, desk)| {
                 desk.turned.notify_waiters();
             });
+            self.drop_arriving(&before.owners, &now.owners);
             before = now;
         }
     }
