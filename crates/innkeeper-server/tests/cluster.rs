@@ -8,11 +8,18 @@ mod cluster;
 mod server;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cluster::{DEALT, SHARDS, World, get};
+use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use server::Server;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// What a request is answered: the status, and JSON if there is any.
 async fn ask(server: &Server, method: Method, path: &str) -> (u16, Value) {
@@ -239,4 +246,42 @@ async fn events_of_all_nodes_come_from_each_and_so_do_those_of_the_cluster() {
         "event": "moved", "kind": "shard", "key": theirs, "node": "a", "reason": "from b",
     });
     assert_eq!(moved, expected);
+}
+
+/// Somebody who has just been let into a room by a server.
+async fn enter(server: &Server, key: &str, user: &str) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let url = format!("ws://{}/socket/websocket?vsn=2.0.0&user={user}", server.http);
+    let (mut socket, _) = client_async(url, stream).await.unwrap();
+    let join = json!(["1", "1", format!("room:{key}"), "phx_join", {}]);
+    socket.send(Message::text(join.to_string())).await.unwrap();
+    let reply = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(reply.contains(r#""status":"ok""#), "{reply}");
+    socket
+}
+
+/// P16: who closes a socket without a word leaves nothing behind, neither where the socket was nor
+/// where the room is.
+#[tokio::test]
+async fn members_of_a_room_elsewhere_who_are_gone_leave_nothing_behind() {
+    const CHURN: usize = 30;
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let key = of_b(&a, &open(&a, 12).await).await;
+    let path = format!("/api/rooms/{key}");
+    let _stays = enter(&a, &key, "ann").await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..CHURN {
+        drop(enter(&a, &key, "bob").await);
+    }
+    let gone = async {
+        // Of requests and links some come and go.
+        while get(&b, &path).await["members"] != 1 || tasks() > before + CHURN / 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(server::SOON, gone).await.is_err() {
+        panic!("{before} tasks before, {} now: {}", tasks(), get(&b, &path).await);
+    }
 }
