@@ -166,7 +166,7 @@ async fn over(membership: Option<&mut Membership>) -> Over {
 async fn drain(
     app: &App,
     serving: impl Future,
-    membership: Option<Membership>,
+    mut membership: Option<Membership>,
     limit: Duration,
 ) -> Drained {
     let began = clock::now();
@@ -183,10 +183,14 @@ async fn drain(
         finish.is_err() || closed.is_err()
     };
     let connections_cut = connections.await;
-    if let Some(membership) = membership {
-        membership.leave(left()).await;
+    if let Some(membership) = &mut membership {
+        membership.give_away(left()).await;
     }
+    // What nobody has taken ends in order, while this node still may act for it.
     let processes = app.supervisor.shutdown(left().max(limits::LAST_MOMENT)).await;
+    if let Some(membership) = membership {
+        membership.leave().await;
+    }
     let took_ms = began.elapsed().as_millis();
     if processes.is_clean() && !connections_cut {
         tracing::info!(took_ms, "drained: every connection and every room has ended");

@@ -285,3 +285,16 @@ async fn members_of_a_room_elsewhere_who_are_gone_leave_nothing_behind() {
         panic!("{before} tasks before, {} now: {}", tasks(), get(&b, &path).await);
     }
 }
+
+/// C7: nobody has to wait for the end of a session that ended in order.
+#[tokio::test]
+async fn nodes_that_have_ended_in_order_have_no_session_whether_others_take_their_rooms_or_not() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    open(&a, 12).await;
+    assert_eq!(world.sessions().await, 2);
+    assert!(b.drained().await.is_clean());
+    assert_eq!(world.sessions().await, 1);
+    assert!(a.drained().await.is_clean());
+    assert_eq!(world.sessions().await, 0);
+}

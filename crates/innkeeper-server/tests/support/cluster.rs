@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use innkeeper_cluster::Settings;
 use innkeeper_cluster::clock::Machine;
+use innkeeper_cluster::coordinator::Coordinator;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_server::Joining;
@@ -46,6 +47,12 @@ impl World {
             config.cluster = Some(joining);
         })
         .await
+    }
+
+    /// How many sessions there are, as it is written down.
+    pub(crate) async fn sessions(&self) -> usize {
+        let nodes = self.memory.list("/innkeeper/test/node/".to_owned(), SOON).await;
+        nodes.unwrap().entries.len()
     }
 
     /// The nodes `a` and `b`, each with its shards.
