@@ -50,7 +50,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         address => Some(listen(address, "--kv").await?),
     };
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::new);
-    output::banner(&Addresses {
+    let addresses = Addresses {
         http: address(&http)?,
         kv: kv.as_ref().map(address).transpose()?,
         is_tls: args.http_tls_cert.is_some(),
@@ -58,8 +58,11 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         node: &args.node,
         cluster: args.cluster.cluster.as_deref(),
         config: args.config.as_deref(),
-    });
-    service::ready(&format!("serving HTTP on {}", address(&http)?));
+    };
+    let ready = || {
+        output::banner(&addresses);
+        service::ready(&format!("serving HTTP on {}", addresses.http));
+    };
     let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let (told, heard) = tokio::sync::oneshot::channel();
@@ -84,7 +87,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
     };
     let listeners = Listeners { http, kv };
     tokio::select! {
-        drained = innkeeper_server::run(listeners, config, shutdown) => {
+        drained = innkeeper_server::run(listeners, config, shutdown, ready) => {
             drained.map_err(Failure::new)
         }
         () = service::watchdog() => Err(Failure::new("the watchdog has ended")),

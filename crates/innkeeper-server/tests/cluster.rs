@@ -15,6 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -292,9 +293,59 @@ async fn nodes_that_have_ended_in_order_have_no_session_whether_others_take_thei
     let world = World::default();
     let (a, b) = world.pair().await;
     open(&a, 12).await;
-    assert_eq!(world.sessions().await, 2);
+    assert_eq!(world.sessions().await.len(), 2);
     assert!(b.drained().await.is_clean());
-    assert_eq!(world.sessions().await, 1);
+    assert_eq!(world.sessions().await.len(), 1);
     assert!(a.drained().await.is_clean());
-    assert_eq!(world.sessions().await, 0);
+    assert_eq!(world.sessions().await.len(), 0);
+}
+
+/// What is answered to one line of the key-value protocol.
+async fn line(server: &Server, line: &str) -> String {
+    let mut stream = TcpStream::connect(server.kv).await.unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    timeout(server::SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+/// What is answered about whether a server is up, and whether it takes work.
+async fn health(server: &Server) -> (u16, u16) {
+    let probe = async |path| ask(server, Method::GET, path).await.0;
+    let both = async { (probe("/livez").await, probe("/readyz").await) };
+    timeout(server::SOON, both).await.unwrap()
+}
+
+/// C8: whoever asks a node that is no part of its cluster is answered, before it has joined and
+/// after its session is lost.
+#[tokio::test]
+async fn a_node_that_has_no_session_answers_that_it_lives_and_is_not_ready() {
+    let world = World::default();
+    world.is_mute.send_replace(true);
+    let a = world.node("a").await;
+    for round in 0..2 {
+        let is_out = async {
+            while health(&a).await != (200, 503) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(server::SOON, is_out).await.unwrap();
+        let (status, problem) = ask(&a, Method::POST, "/api/rooms/lobby").await;
+        assert_eq!((status, &problem["code"]), (503, &json!("not_owner")), "{problem}");
+        assert_eq!(problem["ran"], "no");
+        assert_eq!(line(&a, "CREATE shopping").await, "ERROR not_owner\r\n");
+        assert_eq!(a.was_ready(), round > 0, "it is said once it serves");
+        world.is_mute.send_replace(false);
+        let is_in = async {
+            while health(&a).await != (200, 200) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(server::SOON, is_in).await.unwrap();
+        assert_eq!(ask(&a, Method::POST, "/api/rooms/lobby").await.0, 200);
+        assert_eq!(line(&a, "CREATE shopping").await, "OK\r\n");
+        world.is_mute.send_replace(true);
+        world.end_sessions().await;
+    }
 }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use innkeeper_cluster::Settings;
 use innkeeper_cluster::clock::Machine;
-use innkeeper_cluster::coordinator::Coordinator;
 use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::coordinator::{
+    Change, Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+};
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_server::Joining;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::server::{SOON, Server};
@@ -25,7 +28,47 @@ pub(crate) const DEALT: (u16, u16) = (5, 3);
 #[derive(Default)]
 pub(crate) struct World {
     memory: Memory,
+    /// While this is so nobody is told what is written down: nobody joins.
+    pub(crate) is_mute: watch::Sender<bool>,
     pub(crate) wires: Wires,
+}
+
+/// The coordinator, as long as it is not mute.
+struct Mute {
+    memory: Memory,
+    is_mute: watch::Receiver<bool>,
+}
+
+impl Coordinator for Mute {
+    fn commit(
+        &self,
+        transaction: Transaction,
+        within: Duration,
+    ) -> Later<'_, Result<Committed, CoordinatorError>> {
+        self.memory.commit(transaction, within)
+    }
+
+    fn list(
+        &self,
+        prefix: String,
+        within: Duration,
+    ) -> Later<'_, Result<Listing, CoordinatorError>> {
+        let mut is_mute = self.is_mute.clone();
+        Box::pin(async move {
+            // The test has ended if it is gone.
+            let _ = is_mute.wait_for(|is_mute| !is_mute).await;
+            self.memory.list(prefix, within).await
+        })
+    }
+
+    fn watch(
+        &self,
+        prefix: String,
+        after: Revision,
+        within: Duration,
+    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
+        self.memory.watch(prefix, after, within)
+    }
 }
 
 impl World {
@@ -40,7 +83,8 @@ impl World {
             session: Duration::from_secs(10),
         };
         let net = Arc::new(self.wires.port(&settings.address));
-        let coordinator = Arc::new(self.memory.clone());
+        let (memory, is_mute) = (self.memory.clone(), self.is_mute.subscribe());
+        let coordinator = Arc::new(Mute { memory, is_mute });
         let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
         Server::with(|config| {
             config.node = name.to_owned();
@@ -49,10 +93,17 @@ impl World {
         .await
     }
 
-    /// How many sessions there are, as it is written down.
-    pub(crate) async fn sessions(&self) -> usize {
-        let nodes = self.memory.list("/innkeeper/test/node/".to_owned(), SOON).await;
-        nodes.unwrap().entries.len()
+    /// The sessions that there are, as they are written down.
+    pub(crate) async fn sessions(&self) -> Vec<String> {
+        let nodes = self.memory.list("/innkeeper/test/node/".to_owned(), SOON).await.unwrap();
+        nodes.entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    /// Ends all sessions, as if their time were over.
+    pub(crate) async fn end_sessions(&self) {
+        let writes = self.sessions().await.into_iter().map(Change::Delete).collect();
+        let end = Transaction { compares: Vec::new(), writes };
+        assert!(self.memory.commit(end, SOON).await.unwrap().done);
     }
 
     /// The nodes `a` and `b`, each with its shards.
