@@ -21,14 +21,20 @@ use crate::settings::Settings;
 #[cfg(feature = "cluster")]
 use crate::supervise;
 
+/// What the program answers that has ended, but not without a fault.
+pub(crate) const UNCLEAN: u8 = 1;
+
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
     logs::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
     #[cfg(feature = "cluster")]
-    if args.cluster.supervised && std::env::var_os(supervise::CHILD).is_none() {
-        return runtime.block_on(supervise::run(args));
+    if args.cluster.supervised {
+        match std::env::var_os(supervise::CHILD) {
+            None => return runtime.block_on(supervise::run(args)),
+            Some(parent) => supervise::follow(&parent)?,
+        }
     }
     let drained = runtime.block_on(serve(args))?;
     // What is stuck is not waited for.
@@ -37,7 +43,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     output::unclean(&drained);
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::from(UNCLEAN))
 }
 
 async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {

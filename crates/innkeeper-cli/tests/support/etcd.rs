@@ -1,5 +1,7 @@
 //! An etcd of the test's own, on free ports of loopback.
 
+#![allow(dead_code)] // Each test binary uses a part of it.
+
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
