@@ -104,7 +104,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     0..number("INNKEEPER_SEEDS").unwrap_or(default)
 }
 
-/// C1, C2, C3, C4, C7
+/// C1, C2, C3, C4, C7, NEW-16, G-10
 #[test]
 fn no_seed_shows_a_caller_two_owners_or_a_lost_answer() {
     let (mut all, mut wrong) = (Counts::default(), Vec::new());

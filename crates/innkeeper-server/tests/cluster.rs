@@ -79,7 +79,7 @@ async fn of_b(a: &Server, keys: &[String]) -> String {
     panic!("all of {keys:?} run on a");
 }
 
-/// C1, C4
+/// C1, C4, NEW-15
 #[tokio::test]
 async fn rooms_of_all_nodes_are_listed_and_looked_at_from_each() {
     let world = World::default();
@@ -347,5 +347,44 @@ async fn a_node_that_has_no_session_answers_that_it_lives_and_is_not_ready() {
         assert_eq!(line(&a, "CREATE shopping").await, "OK\r\n");
         world.is_mute.send_replace(true);
         world.end_sessions().await;
+    }
+}
+
+/// KV-08: whichever node it is on, one of the two has to ask the other.
+#[tokio::test]
+async fn a_bucket_of_another_node_is_found() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    for n in 0..8 {
+        assert_eq!(line(&a, &format!("CREATE b{n}")).await, "OK\r\n");
+        assert_eq!(line(&b, &format!("PUT b{n} eggs {n}")).await, "OK\r\n");
+        assert_eq!(line(&a, &format!("GET b{n} eggs")).await, format!("{n}\r\nOK\r\n"));
+    }
+    assert_eq!(line(&b, "GET nobody eggs").await, "NOT FOUND\r\n");
+}
+
+/// C2, NEW-17: nodes that boot at once, and are asked before any of them knows the others.
+#[tokio::test]
+async fn nodes_that_boot_at_once_have_one_room_for_each_key() {
+    let world = World::default();
+    let nodes = tokio::join!(world.node("a"), world.node("b"), world.node("c"));
+    let post = async |server: &Server, key: &str| {
+        let url = server.url(&format!("/api/rooms/{key}/messages"));
+        loop {
+            let say = Client::builder().no_proxy().build().unwrap().post(&url);
+            let said = say.json(&json!({"user": "ann", "text": "hello"})).send().await.unwrap();
+            let (status, answer) = (said.status(), said.json::<Value>().await.unwrap());
+            if status == 200 {
+                return answer["seq"].as_u64().unwrap();
+            }
+            assert_eq!(answer["ran"], "no", "{answer}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for key in ["r0", "r1", "r2", "r3", "r4", "r5"] {
+        let all =
+            async { tokio::join!(post(&nodes.0, key), post(&nodes.1, key), post(&nodes.2, key)) };
+        let (a, b, c) = timeout(server::SOON, all).await.unwrap();
+        assert_eq!(BTreeSet::from([a, b, c]), BTreeSet::from([1, 2, 3]), "{key}");
     }
 }
