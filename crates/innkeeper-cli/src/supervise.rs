@@ -31,8 +31,8 @@ const BURIAL: Duration = Duration::from_secs(5);
 /// Runs the server until it ends in order, or is told to.
 pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     if args.cluster.cluster.is_none() || args.cluster.data_dir.is_none() {
-        let what = "--supervised needs --cluster and --data-dir: the parent proves by that directory \
-                    that the server has died";
+        let what = "--supervised needs --cluster and --data-dir: by that directory the parent \
+                    proves that the server has died";
         return Err(Failure::new(what).try_next("--cluster NAME --data-dir DIR as well"));
     }
     let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;

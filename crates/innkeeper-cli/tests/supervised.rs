@@ -272,10 +272,10 @@ fn a_server_that_cannot_start_under_a_parent_is_not_tried_for_ever() {
     assert!(said.contains("--supervised needs --cluster and --data-dir"), "{said}");
 }
 
-/// What systemd hears of a unit with `NotifyAccess=all`.
+/// As the unit has it: `NotifyAccess=all`.
 #[test]
-fn a_service_manager_hears_from_the_child_of_a_parent_that_it_is_ready_and_alive() {
-    let test = "a_service_manager_hears_from_the_child_of_a_parent_that_it_is_ready_and_alive";
+fn systemd_hears_from_the_child_of_a_parent_that_it_is_ready_and_alive() {
+    let test = "systemd_hears_from_the_child_of_a_parent_that_it_is_ready_and_alive";
     let Some(etcd) = etcd(test) else { return };
     let folder = tempfile::tempdir().unwrap();
     let home = format!("--data-dir={}", folder.path().join("home").display());

@@ -137,8 +137,8 @@ pub const QUIET: Duration = Duration::from_millis(50);
 /// In a drain: how long one that is not silent is answered.
 pub const REFUSING: Duration = Duration::from_secs(1);
 
-/// How long the end of a session may take: until nothing that its rooms have sent is taken any more,
-/// a tick, and a request to etcd that is tried once more.
+/// How long the end of a session may take: until nothing is taken any more that its rooms have
+/// sent, a tick, and a request to etcd that is tried once more.
 pub const FAREWELL: Duration = EFFECTS.saturating_add(Duration::from_millis(1_500));
 
 /// How long gates may be shut before whoever is in a room of this node is let go.

@@ -346,7 +346,7 @@ impl Session {
     pub(crate) async fn close(mut self) {
         self.outbox.close();
         let topics = std::mem::take(&mut self.topics).into_values();
-        // All seats are left before the first room is told: one that is slow keeps no other waiting.
+        // All seats are left before the first room is told: one that is slow holds up no other.
         let rooms: Vec<_> = topics.filter_map(|it| Some((it.room.clone()?, it.id))).collect();
         for (room, id) in rooms {
             tell_leave(&room, id).await;

@@ -1,4 +1,4 @@
-//! The key-value protocol on a node that has no session: every line is answered, and nothing is done.
+//! The key-value protocol on a node without a session: every line is answered, and nothing is done.
 
 use std::io;
 
