@@ -100,7 +100,8 @@ impl Drained {
 /// it is not ready. `ready` is called once, when it is to serve for the first time.
 ///
 /// # Errors
-/// [`RunError`] if it could not start.
+/// [`RunError`] if it could not start, or can never join again: its cluster was configured anew, or
+/// the coordinator was put back to an older state.
 ///
 /// # Cancel safety
 /// Dropping the future ends the server without a drain.
@@ -155,7 +156,7 @@ async fn join(
     let joined = async {
         match is_first {
             true => Membership::first(joining).await,
-            false => Ok(Membership::again(joining).await),
+            false => Membership::again(joining).await,
         }
     };
     ports.meanwhile(config, joined).await.map(Some)
