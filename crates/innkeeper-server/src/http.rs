@@ -9,6 +9,7 @@ mod metrics;
 mod nodes;
 mod overview;
 mod page;
+mod refusing;
 mod rooms;
 mod serve;
 mod socket;
@@ -28,6 +29,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::limits;
 
+pub(crate) use refusing::refuse;
 pub(crate) use serve::serve;
 
 /// Who is at the other end of a connection.

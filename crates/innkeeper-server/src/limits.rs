@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use innkeeper_cluster::ownership::timing::EFFECTS;
+
 /// Lines of talk that a room remembers.
 pub const HISTORY: usize = 100;
 
@@ -140,6 +142,10 @@ pub const QUIET: Duration = Duration::from_millis(50);
 
 /// In a drain: how long one that is not silent is answered.
 pub const REFUSING: Duration = Duration::from_secs(1);
+
+/// How long the end of a session may take: until nothing is taken any more that its rooms have
+/// sent, a tick, and a request to etcd that is tried once more.
+pub const FAREWELL: Duration = EFFECTS.saturating_add(Duration::from_millis(1_500));
 
 /// How long gates may be shut before whoever is in a room of this node is let go.
 pub const FROZEN_AFTER: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ use crate::channels::frame::{self, Reply};
 use crate::channels::outbox::By;
 use crate::channels::presence::{Diff, Meta, Users};
 use crate::channels::seat::Heard;
+use crate::channels::session;
 use crate::clock;
 use crate::limits;
 
@@ -184,7 +185,7 @@ impl Room {
             let (seat, room) = (seat.clone(), ctx.process());
             ctx.spawn(async move {
                 seat.over().await;
-                let _ = room.leave(id).await;
+                session::tell_leave(&room, id).await;
             });
         }
         self.members.all.insert(id, Member { user, phx_ref: meta.phx_ref, seat });

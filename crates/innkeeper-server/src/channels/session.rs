@@ -335,7 +335,7 @@ impl Session {
             }
         }
         for topic in gone.iter().filter_map(|name| self.topics.remove(name)) {
-            if let Some(room) = topic.room {
+            if let Some(room) = &topic.room {
                 // It is told when it may begin anything again, if it ever may.
                 let _ = room.cast(RoomMessage::Leave { id: topic.id }).send();
             }
@@ -345,10 +345,11 @@ impl Session {
     /// The socket is gone: leaves every room.
     pub(crate) async fn close(mut self) {
         self.outbox.close();
-        for topic in std::mem::take(&mut self.topics).into_values() {
-            if let Some(room) = topic.room {
-                tell_leave(&room, topic.id).await;
-            }
+        let topics = std::mem::take(&mut self.topics).into_values();
+        // All seats are left before the first room is told: one that is slow holds up no other.
+        let rooms: Vec<_> = topics.filter_map(|it| Some((it.room.clone()?, it.id))).collect();
+        for (room, id) in rooms {
+            tell_leave(&room, id).await;
         }
     }
 }
@@ -400,12 +401,18 @@ impl JoiningRoom {
     }
 }
 
+impl Drop for Topic {
+    /// However it ends: a room on another node holds on to a member until its seat is left.
+    fn drop(&mut self) {
+        self.seat.leave();
+    }
+}
+
 impl Topic {
     /// Leaves, and waits until the room has let go: nothing of it comes afterwards.
     async fn leave(&self) {
         let Some(room) = &self.room else { return };
         let left = room.let_go(self.id).timeout(limits::ROOM_TIMEOUT).await;
-        self.seat.leave();
         if let Err(CallError::NotDelivered { .. }) = left {
             tell_leave(room, self.id).await;
         }
@@ -413,7 +420,7 @@ impl Topic {
 }
 
 /// Tells a room that a member has gone; again, while its mailbox is full.
-async fn tell_leave(room: &RoomRef, id: MemberId) {
+pub(crate) async fn tell_leave(room: &RoomRef, id: MemberId) {
     let tell = async {
         while let Err(error) = room.leave(id).await {
             match error.why {

@@ -12,6 +12,8 @@ use hyper::upgrade::Parts;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::accept;
@@ -26,7 +28,7 @@ use crate::tls::Tls;
 /// Serves connections until the server closes; returns when the last one has ended.
 pub(crate) async fn serve(listener: Arc<TcpListener>, app: Arc<App>) {
     let router = router(app.clone());
-    accept::each(listener, &app, |stream, peer| {
+    accept::each(listener, &app.closing, app.config.connections_per_client, |stream, peer| {
         connection(stream, peer, router.clone(), app.clone())
     })
     .await;
@@ -41,18 +43,32 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: Ar
 }
 
 async fn secured(tls: Tls, stream: TcpStream, peer: SocketAddr, router: Router, app: Arc<App>) {
+    if let Some(stream) = secure(&tls, stream, peer).await {
+        speak(stream, peer, router, app).await;
+    }
+}
+
+/// The handshake of TLS, if it comes to something in time.
+pub(super) async fn secure(
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
     match timeout(limits::HEADER_TIMEOUT, tls.acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, peer, router, app).await,
+        Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),
     }
+    None
 }
 
 /// Answers requests; if one of them is let in as a socket, serves that.
 async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>) {
     let door = Door::default();
     // In a box for as long as it lasts: most connections are sockets, most of the time.
-    Box::pin(answer(wire, peer, router, door.clone(), &app)).await;
+    let open = Open::count(&app.tally.http_connections);
+    Box::pin(answer(wire, peer, router, door.clone(), &app.closing)).await;
+    drop(open);
     let Some(LetIn { guest, on_upgrade }) = door.let_in() else { return };
     drop(door);
     let Ok(upgraded) = on_upgrade.await else { return };
@@ -64,8 +80,14 @@ async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>
     socket::run(io.into_inner(), head, guest, app).await;
 }
 
-async fn answer<W: Wire>(wire: W, peer: SocketAddr, router: Router, door: Door, app: &App) {
-    let _open = Open::count(&app.tally.http_connections);
+/// Answers requests until the client closes or this side is `closing`.
+pub(super) async fn answer<W: Wire>(
+    wire: W,
+    peer: SocketAddr,
+    router: Router,
+    door: Door,
+    closing: &CancellationToken,
+) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
@@ -82,7 +104,7 @@ async fn answer<W: Wire>(wire: W, peer: SocketAddr, router: Router, door: Door, 
     tokio::pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
-        () = app.closing.cancelled() => {
+        () = closing.cancelled() => {
             // The request under way is answered, then the connection ends.
             serving.as_mut().graceful_shutdown();
             serving.await
