@@ -12,6 +12,7 @@ use innkeeper_cluster::ownership::record::NodeId;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over, Release};
 use innkeeper_cluster::{Node, Orders, Settings};
 use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
 use crate::faults::Network;
@@ -56,7 +57,10 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
     let handlers: Vec<_> = (0..4).map(|_| Box::pin(rooms.handle()) as Forever<'_>).collect();
     let mut all: Vec<Forever<'_>> = handlers;
     all.push(Box::pin(rooms.drain()));
-    all.push(Box::pin(rooms.obey(orders)));
+    all.push(Box::pin(rooms.look()));
+    let (desks, on_desks): (Vec<Desk>, Vec<_>) = (0..SHARDS).map(|_| unbounded_channel()).unzip();
+    all.push(Box::pin(rooms.obey(orders, desks)));
+    all.extend(on_desks.into_iter().map(|orders| Box::pin(rooms.move_out(orders)) as Forever<'_>));
     let (mut running, mut over) = (pin!(running), None);
     // What runs does not notice the end of its session for a while.
     let mut lingers = pin!(async { sleep(rooms.host.dice.ms(0, 3_000)).await });
@@ -77,6 +81,9 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
     })
     .await
 }
+
+/// Where the orders for one shard go.
+type Desk = UnboundedSender<Command>;
 
 type Forever<'a> = Pin<Box<dyn Future<Output = std::convert::Infallible> + Send + 'a>>;
 
@@ -131,6 +138,18 @@ impl Rooms {
         }
     }
 
+    /// Which shards the node acts for, whether anybody has anything for them or not.
+    async fn look(&self) -> std::convert::Infallible {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            for shard in 0..SHARDS {
+                if self.is_busy(shard) || matches!(self.node.gate(shard), Gate::Open(_)) {
+                    self.oracle.served(shard);
+                }
+            }
+        }
+    }
+
     async fn drain(&self) -> std::convert::Infallible {
         loop {
             sleep(Duration::from_millis(300)).await;
@@ -140,12 +159,31 @@ impl Rooms {
         }
     }
 
-    async fn obey(&self, mut orders: Orders) -> std::convert::Infallible {
-        let dice = self.host.dice.fork();
+    /// Hands each order to whoever sees to its shard: a shard that takes its time to be quiet does
+    /// not keep the others waiting.
+    async fn obey(&self, mut orders: Orders, desks: Vec<Desk>) -> std::convert::Infallible {
         loop {
             match orders.next().await {
+                Some(
+                    order @ (Command::Shut { shard, .. }
+                    | Command::Offer { shard, .. }
+                    | Command::Commit { shard, .. }),
+                ) => drop(desks[usize::from(shard)].send(order)),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Carries out the orders for one shard.
+    async fn move_out(&self, mut orders: UnboundedReceiver<Command>) -> std::convert::Infallible {
+        let dice = self.host.dice.fork();
+        loop {
+            match orders.recv().await {
+                // It never gets to say so.
+                Some(Command::Shut { .. }) if self.mistake == Mistake::NeverQuiet => {}
                 Some(Command::Shut { shard, epoch }) => {
-                    while self.busy.lock().get(&shard).is_some_and(|busy| *busy > 0) {
+                    while self.is_busy(shard) {
                         sleep(Duration::from_millis(10)).await;
                     }
                     self.node.report(Event::Quiesced { shard, epoch }).await;
@@ -159,10 +197,13 @@ impl Rooms {
                         self.node.report(Event::Accepted { shard, epoch }).await;
                     }
                 }
-                Some(Command::Commit { .. }) => self.oracle.count(|counts| counts.moved += 1),
-                Some(_) => {}
+                Some(_) => self.oracle.count(|counts| counts.moved += 1),
                 None => std::future::pending().await,
             }
         }
+    }
+
+    fn is_busy(&self, shard: u16) -> bool {
+        self.busy.lock().get(&shard).is_some_and(|busy| *busy > 0)
     }
 }
