@@ -1,5 +1,6 @@
 //! Those who call rooms from the nodes, and what goes wrong between the nodes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use innkeeper::{CallError, Outcome};
 use innkeeper_cluster::net::memory::Memory as Wires;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dice::Dice;
+use crate::KEYS;
 use crate::oracle::{Oracle, Seen};
 use crate::program::{Add, Program, address};
-use crate::{KEYS, NODES};
+use crate::world::NODES;
+use crate::world::dice::Dice;
 
 /// Calls rooms, now from this node and now from that. Never ends.
 pub(crate) async fn call(programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice) {
@@ -67,7 +69,7 @@ pub(crate) async fn call_each(programs: &[Arc<Program>], oracle: &Oracle) {
 }
 
 /// What goes wrong between the nodes. Never ends.
-pub(crate) async fn break_wires(wires: Wires, dice: Dice) {
+pub(crate) async fn break_wires(wires: Wires, dice: Dice) -> Infallible {
     loop {
         sleep(dice.ms(500, 5_000)).await;
         let one = dice.below(NODES as u64) as usize;

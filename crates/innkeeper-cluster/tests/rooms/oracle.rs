@@ -7,23 +7,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::program::Added;
+use crate::world::counts::counts;
 
-/// What happened, by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) started: u64,
-    pub(crate) begun: u64,
-    pub(crate) outputs: u64,
-    pub(crate) replies: u64,
-    pub(crate) not_delivered: u64,
-    pub(crate) unknown: u64,
-    pub(crate) found: u64,
-    pub(crate) evicted: u64,
-    pub(crate) left: u64,
-    pub(crate) crashed: u64,
-    pub(crate) failed_joins: u64,
-    pub(crate) handed: u64,
-}
+counts!(started, begun, outputs, replies, not_delivered, unknown, found, handed);
 
 /// What a caller was told.
 #[derive(Debug)]
@@ -212,36 +198,5 @@ impl State {
         if epoch < before {
             self.fail(format!("a {what} of {key} began under {epoch}, after {before}"));
         }
-    }
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Counts) {
-        for (sum, part) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
-            *sum.1 += *part.1;
-        }
-    }
-
-    pub(crate) fn assert_every_outcome_occurred(mut self) {
-        for (name, count) in self.all_mut() {
-            assert!(*count > 0, "no seed had any {name}");
-        }
-    }
-
-    fn all_mut(&mut self) -> [(&'static str, &mut u64); 12] {
-        [
-            ("started", &mut self.started),
-            ("begun", &mut self.begun),
-            ("outputs", &mut self.outputs),
-            ("replies", &mut self.replies),
-            ("not_delivered", &mut self.not_delivered),
-            ("unknown", &mut self.unknown),
-            ("found", &mut self.found),
-            ("evicted", &mut self.evicted),
-            ("left", &mut self.left),
-            ("crashed", &mut self.crashed),
-            ("failed_joins", &mut self.failed_joins),
-            ("handed", &mut self.handed),
-        ]
     }
 }

@@ -1,7 +1,5 @@
 //! The program of a node: a scope of rooms, placed by a cluster that it joins again and again.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +8,16 @@ use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::ownership::record::NodeId;
-use innkeeper_cluster::{Cluster, Remote, Settings};
+use innkeeper_cluster::{Cluster, Remote};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::faults::Network;
-use crate::host::Host;
+use crate::Mistake;
 use crate::mistaken::Mistaken;
 use crate::oracle::Oracle;
-use crate::{Mistake, SHARDS};
+use crate::world::faults::Network;
+use crate::world::host::Host;
 
 /// The program of one node.
 pub(crate) struct Program {
@@ -55,36 +53,20 @@ impl Program {
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let Ok(supervisor) = Supervisor::new().start().await else { return };
-            {
-                let mut life = pin!(self.live(&supervisor));
-                let ended = poll_fn(|cx| self.host.poll(cx, life.as_mut())).await;
-                self.oracle.count(|counts| match ended {
-                    None => counts.crashed += 1,
-                    Some(None) => counts.failed_joins += 1,
-                    Some(Some(Over::Left)) => counts.left += 1,
-                    Some(Some(_)) => counts.evicted += 1,
-                });
-            }
+            let ended = self.host.run(self.live(&supervisor)).await;
+            self.oracle.count(|counts| counts.ended(ended));
             // A program that is gone neither hears nor says anything, and nothing runs in it.
             self.wires.unplug(&address(self.host.number));
             *self.rooms.lock() = None;
             drop(supervisor.shutdown(Duration::from_secs(1)).await);
-            let _ = self.host.take_drain();
-            sleep(self.host.dice.ms(100, 3_000)).await;
+            self.host.rest().await;
         }
     }
 
     /// One start of it. `None`: it could not join.
     async fn live(&self, supervisor: &Supervisor) -> Option<Over> {
         let address = address(self.host.number);
-        let settings = Settings {
-            cluster: "sim".to_owned(),
-            name: format!("node-{}", self.host.number),
-            address: address.clone(),
-            weight: 1,
-            shards: SHARDS,
-            session: Duration::from_secs(5),
-        };
+        let settings = self.host.settings(address.clone());
         let clock: Arc<dyn Clock> = self.host.clone();
         let start = NodeId(self.host.dice.below(u64::MAX));
         let net = Arc::new(self.wires.port(&address));

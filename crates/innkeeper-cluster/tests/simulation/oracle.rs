@@ -6,21 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What happened, by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) begun: u64,
-    pub(crate) effects: u64,
-    pub(crate) held: u64,
-    pub(crate) dropped: u64,
-    pub(crate) moved: u64,
-    pub(crate) declined: u64,
-    pub(crate) evicted: u64,
-    pub(crate) left: u64,
-    pub(crate) crashed: u64,
-    pub(crate) failed_joins: u64,
-    pub(crate) owners: u64,
-}
+use crate::world::counts::counts;
+
+counts!(begun, effects, held, dropped, moved, declined, owners);
 
 #[derive(Clone)]
 pub(crate) struct Oracle(Arc<Mutex<State>>);
@@ -119,35 +107,5 @@ impl State {
                 "nobody has served shard {shard} for {since:?} though all is well"
             ));
         }
-    }
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Counts) {
-        for (sum, part) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
-            *sum.1 += *part.1;
-        }
-    }
-
-    pub(crate) fn assert_every_outcome_occurred(mut self) {
-        for (name, count) in self.all_mut() {
-            assert!(*count > 0, "no seed had any {name}");
-        }
-    }
-
-    fn all_mut(&mut self) -> [(&'static str, &mut u64); 11] {
-        [
-            ("begun", &mut self.begun),
-            ("effects", &mut self.effects),
-            ("held", &mut self.held),
-            ("dropped", &mut self.dropped),
-            ("moved", &mut self.moved),
-            ("declined", &mut self.declined),
-            ("evicted", &mut self.evicted),
-            ("left", &mut self.left),
-            ("crashed", &mut self.crashed),
-            ("failed_joins", &mut self.failed_joins),
-            ("owners", &mut self.owners),
-        ]
     }
 }

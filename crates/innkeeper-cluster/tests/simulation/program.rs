@@ -10,45 +10,30 @@ use std::time::Duration;
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::ownership::record::NodeId;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over, Release};
-use innkeeper_cluster::{Node, Orders, Settings};
+use innkeeper_cluster::{Node, Orders};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
-use crate::faults::Network;
-use crate::host::Host;
+use crate::Mistake;
 use crate::oracle::Oracle;
-use crate::{Mistake, SHARDS};
+use crate::world::SHARDS;
+use crate::world::faults::Network;
+use crate::world::host::Host;
 
 /// Starts the program again and again. Never ends.
 pub(crate) async fn run(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistake) {
     loop {
-        {
-            let mut life = pin!(live(host.clone(), network.clone(), oracle.clone(), mistake));
-            // Everything of the program stands still together, between any two of its steps.
-            let ended = poll_fn(|cx| host.poll(cx, life.as_mut()));
-            match ended.await {
-                None => oracle.count(|counts| counts.crashed += 1),
-                Some(None) => oracle.count(|counts| counts.failed_joins += 1),
-                Some(Some(Over::Left)) => oracle.count(|counts| counts.left += 1),
-                Some(Some(_)) => oracle.count(|counts| counts.evicted += 1),
-            }
-        }
-        let _ = host.take_drain();
-        sleep(host.dice.ms(100, 3_000)).await;
+        let life = live(host.clone(), network.clone(), oracle.clone(), mistake);
+        let ended = host.run(life).await;
+        oracle.count(|counts| counts.ended(ended));
+        host.rest().await;
     }
 }
 
 /// One start of the program. `None`: it could not join.
 async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistake) -> Option<Over> {
-    let settings = Settings {
-        cluster: "sim".to_owned(),
-        name: format!("node-{}", host.number),
-        address: "nowhere:1".to_owned(),
-        weight: 1,
-        shards: SHARDS,
-        session: Duration::from_secs(5),
-    };
+    let settings = host.settings("nowhere:1".to_owned());
     let clock: Arc<dyn Clock> = host.clone();
     let start = NodeId(host.dice.below(u64::MAX));
     let joined = Node::join_as(network.of(host.number), clock, &settings, start).await;
