@@ -13,6 +13,8 @@
 mod callers;
 #[path = "rooms/mistaken.rs"]
 mod mistaken;
+#[path = "rooms/moves.rs"]
+mod moves;
 #[path = "rooms/oracle.rs"]
 mod oracle;
 #[path = "rooms/program.rs"]
@@ -23,6 +25,7 @@ mod world;
 use std::sync::Arc;
 
 use innkeeper_cluster::net::memory::Memory as Wires;
+use moves::History;
 use oracle::{Counts, Oracle};
 use program::Program;
 use tokio::task::JoinSet;
@@ -62,17 +65,21 @@ fn run(seed: u64, mistake: Mistake) -> Result<Counts, String> {
             let dice = world.dice.fork();
             calls.spawn(callers::call(programs.clone(), oracle.clone(), dice));
         }
+        for caller in 0..NODES {
+            let dice = world.dice.fork();
+            calls.spawn(callers::cast(caller, programs.clone(), oracle.clone(), dice));
+        }
         world.suffer(|dice| callers::break_wires(wires.clone(), dice)).await;
         callers::heal_wires(&wires);
         tokio::time::sleep(QUIET).await;
         calls.shutdown().await;
         callers::call_each(&programs, &oracle).await;
         tasks.shutdown().await;
-        oracle.verdict()
+        oracle.verdict(&History::of(&world.network.memory).await)
     })
 }
 
-/// C1, C2, C3, C4, C7
+/// C1, C2, C3, C4, C6, C7
 #[test]
 fn no_seed_shows_a_caller_two_owners_or_a_lost_answer() {
     all_hold(12, 12, |seed| run(seed, Mistake::None));

@@ -50,6 +50,24 @@ pub(crate) async fn call(programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice
     }
 }
 
+/// Casts to rooms on whichever node they run, a few at a time. Never ends.
+pub(crate) async fn cast(caller: usize, programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice) {
+    loop {
+        sleep(dice.ms(1, 400)).await;
+        let Some(rooms) = programs[dice.below(NODES as u64) as usize].rooms() else { continue };
+        let key = format!("room-{}", dice.below(KEYS as u64));
+        for _ in 0..1 + dice.below(3) {
+            // Of one that is here it is certain that it was taken.
+            let Some(process) = rooms.whereis(&key) else { break };
+            let (id, _) = oracle.asked(&key);
+            let add = Add { id, takes: dice.ms(0, 20) };
+            if process.cast(add).await.is_ok() {
+                oracle.accepted(caller, &key, process.epoch(), id);
+            }
+        }
+    }
+}
+
 /// Calls each room once, while all is well: it answers.
 pub(crate) async fn call_each(programs: &[Arc<Program>], oracle: &Oracle) {
     // Others may have left calls behind that take a while.

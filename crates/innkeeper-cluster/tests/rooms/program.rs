@@ -6,8 +6,8 @@ use std::time::Duration;
 use innkeeper::{ChildSpec, Context, Keyed, Message, Process, ReplyTo, StartError, Supervisor};
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::net::memory::Memory as Wires;
-use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::ownership::record::NodeId;
+use innkeeper_cluster::ownership::{Over, placement};
 use innkeeper_cluster::{Cluster, Remote};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::Mistake;
 use crate::mistaken::Mistaken;
 use crate::oracle::Oracle;
+use crate::world::SHARDS;
 use crate::world::faults::Network;
 use crate::world::host::Host;
 
@@ -33,6 +34,11 @@ pub(crate) struct Program {
 /// The address of a node.
 pub(crate) fn address(node: usize) -> String {
     format!("node-{node}:1")
+}
+
+/// The shard of a key.
+pub(crate) fn shard_of(key: &str) -> u16 {
+    placement::shard_of(&postcard::to_allocvec(key).unwrap(), SHARDS)
 }
 
 impl Program {
@@ -135,12 +141,12 @@ impl Process for Room {
 
     async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, oracle, node, mistake) = args.clone();
-        oracle.started(&key, ctx.epoch());
         let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
         let count = handed.map(|(epoch, count): (u64, u64)| {
             oracle.handed(&key, epoch, count);
             count
         });
+        oracle.started(&key, ctx.epoch(), count);
         Ok(Room { key, oracle, node, mistake, count: count.unwrap_or(0) })
     }
 
@@ -158,6 +164,7 @@ impl Process for Room {
     }
 
     async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        self.oracle.packed(&self.key, ctx.epoch(), self.count);
         Some(postcard::to_allocvec(&(ctx.epoch(), self.count)).unwrap())
     }
 }

@@ -18,7 +18,7 @@ use super::host::Host;
 /// The way from the nodes to the coordinator.
 #[derive(Clone)]
 pub(crate) struct Network {
-    memory: Memory,
+    pub(crate) memory: Memory,
     dice: Dice,
     state: Arc<Mutex<State>>,
 }
