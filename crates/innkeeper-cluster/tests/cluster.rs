@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/clerk.rs"]
+mod clerk;
 #[path = "cluster/hearing.rs"]
 mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
+#[path = "world/moves.rs"]
+mod moves;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/steps.rs"]
+mod steps;
+#[path = "cluster/tap.rs"]
+mod tap;
 #[path = "cluster/view.rs"]
 mod view;
 

@@ -13,7 +13,7 @@
 mod callers;
 #[path = "rooms/mistaken.rs"]
 mod mistaken;
-#[path = "rooms/moves.rs"]
+#[path = "world/moves.rs"]
 mod moves;
 #[path = "rooms/oracle.rs"]
 mod oracle;

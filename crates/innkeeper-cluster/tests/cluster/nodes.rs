@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use innkeeper::testing::{Alive, Census};
@@ -11,15 +12,20 @@ use innkeeper::{
 };
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::net::Net;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::timing::Now;
-use innkeeper_cluster::ownership::{Gate, Over};
+use innkeeper_cluster::ownership::{Gate, Over, placement};
 use innkeeper_cluster::{Cluster, Remote, Settings};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use super::clerk::Clerk;
+use super::moves::Moves;
+use super::tap::{Tap, Tapped};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const SHARDS: u16 = 8;
@@ -37,7 +43,11 @@ impl Clock for Runtime {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) memory: Memory,
+    /// As the nodes see it.
+    pub(crate) clerk: Clerk,
     pub(crate) wires: Wires,
+    /// Between the first two nodes.
+    pub(crate) tap: Arc<Tap>,
     pub(crate) house: House,
     began: Instant,
 }
@@ -49,12 +59,21 @@ pub(crate) struct House {
     gates: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
     pub(crate) reached: Arc<Notify>,
     pub(crate) ended: Arc<Mutex<Vec<(String, ExitReason)>>>,
+    pub(crate) moves: Arc<Mutex<Moves>>,
+    /// What was begun: by which key, under which epoch, and its number.
+    pub(crate) begun: Arc<Mutex<Vec<(String, u64, u64)>>>,
+    packs_slowly: Arc<AtomicBool>,
 }
 
 impl House {
     /// What a room waits at that is told to hold there.
     pub(crate) fn gate(&self, name: &str) -> Arc<Notify> {
         self.gates.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The next room that is packed says so, and waits at the gate `packing`.
+    pub(crate) fn pack_slowly(&self) {
+        self.packs_slowly.store(true, Ordering::Relaxed);
     }
 }
 
@@ -70,8 +89,9 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) fn new() -> World {
-        let (memory, wires) = (Memory::new(), Wires::new());
-        World { memory, wires, house: House::default(), began: Instant::now() }
+        let (memory, wires, tap) = (Memory::new(), Wires::new(), Arc::default());
+        let clerk = Clerk::new(memory.clone());
+        World { memory, clerk, wires, tap, house: House::default(), began: Instant::now() }
     }
 
     pub(crate) async fn node(&self, name: &str) -> Node {
@@ -83,9 +103,15 @@ impl World {
             shards: SHARDS,
             session: 5 * SECOND,
         };
-        let net = Arc::new(self.wires.port(&settings.address));
+        let port = self.wires.port(&settings.address);
+        let net: Arc<dyn Net> = match name {
+            "node-0" => {
+                Arc::new(Tapped { port, other: "node-1:1".to_owned(), tap: self.tap.clone() })
+            }
+            _ => Arc::new(port),
+        };
         let clock = Arc::new(Runtime(self.began));
-        let coordinator = Arc::new(self.memory.clone());
+        let coordinator = Arc::new(self.clerk.clone());
         let joined = Cluster::join(coordinator, clock, net, &settings).await;
         let (cluster, membership) = joined.unwrap();
         let membership = Some(tokio::task::spawn(membership));
@@ -131,8 +157,7 @@ impl Node {
 
     /// The shard of a key.
     pub(crate) fn shard(&self, key: &str) -> u16 {
-        let written = postcard::to_allocvec(key).unwrap();
-        innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS)
+        shard_of(key)
     }
 
     /// Some key whose process runs on this node.
@@ -172,6 +197,11 @@ impl Drop for Node {
     }
 }
 
+/// The shard of a key.
+pub(crate) fn shard_of(key: &str) -> u16 {
+    placement::shard_of(&postcard::to_allocvec(key).unwrap(), SHARDS)
+}
+
 /// Waits for what nothing announces, in the time of the runtime. Bounded.
 pub(crate) async fn until(what: impl Fn() -> bool) {
     let all = async {
@@ -188,6 +218,8 @@ pub(crate) struct Room {
     house: House,
     count: u64,
     seen: Vec<u64>,
+    /// For the weight of it.
+    load: Vec<u8>,
     _alive: Alive,
 }
 
@@ -195,6 +227,10 @@ pub(crate) struct Room {
 pub(crate) enum Say {
     /// Adds, and answers the sum.
     Add(u64),
+    /// Adds one, and answers the sum; this is its number.
+    Step(u64),
+    /// Takes so many bytes along from now on, and answers the sum.
+    Load(usize),
     /// Notes a number; answers nothing.
     Note(u64),
     /// Answers all that was noted.
@@ -220,6 +256,13 @@ impl Remote for Room {
     const NAME: &'static str = "room";
 }
 
+impl Room {
+    /// What it has, as one number.
+    fn stamp(&self) -> u64 {
+        (self.count << 32) + self.load.len() as u64
+    }
+}
+
 impl Process for Room {
     type Args = (String, House);
     type Message = Say;
@@ -234,14 +277,28 @@ impl Process for Room {
         }
         let alive = house.census.enter(key.clone());
         let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
-        let (count, seen) = handed.unwrap_or_default();
-        Ok(Room { key, house, count, seen, _alive: alive })
+        let is_handed = handed.is_some();
+        let (count, seen, load) = handed.unwrap_or_default();
+        let room = Room { key, house, count, seen, load, _alive: alive };
+        let stamp = is_handed.then(|| room.stamp());
+        room.house.moves.lock().began(&room.key, ctx.epoch(), stamp);
+        Ok(room)
     }
 
     async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
         match said {
             Say::Add(more) => {
                 self.count += more;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Step(id) => {
+                self.house.begun.lock().push((self.key.clone(), ctx.epoch(), id));
+                self.house.moves.lock().begun(id, ctx.epoch());
+                self.count += 1;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Load(bytes) => {
+                self.load = vec![7; bytes];
                 reply.send(Said::Number(self.count));
             }
             Say::Note(number) => self.seen.push(number),
@@ -257,9 +314,16 @@ impl Process for Room {
     }
 
     /// Those whose keys say so take their state along.
-    async fn on_handoff(&mut self, _: &mut Context<Self>) -> Option<Vec<u8>> {
-        let keeps = self.key.starts_with("keeps");
-        keeps.then(|| postcard::to_allocvec(&(self.count, &self.seen)).unwrap())
+    async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        if !self.key.starts_with("keeps") {
+            return None;
+        }
+        if self.house.packs_slowly.swap(false, Ordering::Relaxed) {
+            self.house.reached.notify_one();
+            self.house.gate("packing").notified().await;
+        }
+        self.house.moves.lock().packed(&self.key, ctx.epoch(), self.stamp());
+        Some(postcard::to_allocvec(&(self.count, &self.seen, &self.load)).unwrap())
     }
 
     async fn terminate(&mut self, why: &ExitReason, _: &mut Context<Self>) {

@@ -38,7 +38,7 @@ pub(crate) struct Moves {
 
 /// How a shard came to be owned under an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     /// Nobody had it, or its owner's session was over.
     Claimed,
     /// Its owner claimed it again, and was there all the while.
@@ -228,8 +228,13 @@ impl History {
         History(how)
     }
 
+    /// `None`: there was no such epoch.
+    pub(crate) fn find(&self, shard: u16, epoch: u64) -> Option<How> {
+        self.0.get(&(shard, epoch)).copied()
+    }
+
     fn how(&self, shard: u16, epoch: u64) -> How {
-        self.0[&(shard, epoch)]
+        self.find(shard, epoch).unwrap()
     }
 
     /// Whether an owner of a shard was lost after an epoch had begun.
