@@ -108,6 +108,31 @@ async fn the_answer_to_a_transfer_is_lost_or_a_node_dies() {
     at_each_step(&[Step::Answered], &[Sent(Lost), OwnerDies, TargetDies]).await;
 }
 
+/// C6: the first comes to nothing when all of it has arrived; the second has less to bring.
+#[tokio::test(start_paused = true)]
+async fn a_move_that_is_tried_again_brings_what_there_is_then_and_nothing_from_before() {
+    let world = World::new();
+    let [a, b, _c] = world.nodes::<3>().await;
+    let (key, epoch) = begin_something(&world, &a).await;
+    let (shard, target) = (shard_of(&key), b.cluster.node().session().node);
+    world.tap.rule(Passing::Taken(ROOMS as u32 - 1), Lost);
+    world.house.gate("hold").notify_one();
+    a.cluster.node().give(shard, target).await;
+    world.tap.reached.notified().await;
+    until(|| a.has(&key)).await;
+    for key in keys_of(shard) {
+        let _ = a.room(&key).await.call(Say::Load(0)).await.unwrap();
+    }
+    a.room(&key).await.call(Say::Step(5)).await.unwrap();
+    a.cluster.node().give(shard, target).await;
+    until(|| b.has(&key)).await;
+    let _ = b.room(&key).await;
+    let history = History::of(&world.memory).await;
+    assert_eq!(history.find(shard, epoch + 1), Some(How::Transferred));
+    let seen = world.house.moves.lock().verdict(&history, shard_of).unwrap();
+    assert!(seen.exact >= 1, "{seen:?}");
+}
+
 /// Lets one go wrong. Answers after how long the key answers again, and what came along.
 async fn one(step: Step, fault: Fault) -> (Duration, Seen) {
     let world = World::new();
@@ -168,9 +193,7 @@ async fn one(step: Step, fault: Fault) -> (Duration, Seen) {
 /// Rooms of one shard that have something to take along; one of them is at something, and casts
 /// wait for it. Answers that one's key, and the epoch.
 async fn begin_something(world: &World, node: &Node) -> (String, u64) {
-    let first = node.keeping_key();
-    let keys = (0..100_000).map(|number| format!("keeps-{number}"));
-    let keys: Vec<_> = keys.filter(|key| shard_of(key) == shard_of(&first)).take(ROOMS).collect();
+    let keys = keys_of(shard_of(&node.keeping_key()));
     for key in &keys {
         let _ = node.room(key).await.call(Say::Load(LOAD)).await.unwrap();
     }
@@ -183,6 +206,12 @@ async fn begin_something(world: &World, node: &Node) -> (String, u64) {
         world.house.moves.lock().accepted(0, &key, room.epoch(), id);
     }
     (key, room.epoch())
+}
+
+/// Keys of a shard whose rooms take something along.
+fn keys_of(shard: u16) -> Vec<String> {
+    let keys = (0..100_000).map(|number| format!("keeps-{number}"));
+    keys.filter(|key| shard_of(key) == shard).take(ROOMS).collect()
 }
 
 /// Sees to it that it goes wrong there.
