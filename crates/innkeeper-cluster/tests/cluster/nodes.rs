@@ -1,6 +1,6 @@
 //! Nodes of a cluster within one process, and the rooms that run on them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -63,12 +63,30 @@ pub(crate) struct House {
     /// What was begun: by which key, under which epoch, and its number.
     pub(crate) begun: Arc<Mutex<Vec<(String, u64, u64)>>>,
     packs_slowly: Arc<AtomicBool>,
+    /// What the next rooms to begin do first.
+    inits: Arc<Mutex<VecDeque<Init>>>,
+}
+
+/// What a room does as it begins.
+pub(crate) enum Init {
+    Fail,
+    /// Says that it is there, and never gets further.
+    Hold,
 }
 
 impl House {
     /// What a room waits at that is told to hold there.
     pub(crate) fn gate(&self, name: &str) -> Arc<Notify> {
         self.gates.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    pub(crate) fn plan_inits(&self, inits: impl IntoIterator<Item = Init>) {
+        self.inits.lock().extend(inits);
+    }
+
+    /// How many are still to come.
+    pub(crate) fn inits_left(&self) -> usize {
+        self.inits.lock().len()
     }
 
     /// The next room that is packed says so, and waits at the gate `packing`.
@@ -274,6 +292,15 @@ impl Process for Room {
         }
         if key == "fails" {
             return Err(StartError::failed("told to"));
+        }
+        let plan = house.inits.lock().pop_front();
+        match plan {
+            None => {}
+            Some(Init::Fail) => return Err(StartError::failed("told to")),
+            Some(Init::Hold) => {
+                house.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
         }
         let alive = house.census.enter(key.clone());
         let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
