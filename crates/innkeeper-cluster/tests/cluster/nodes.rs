@@ -287,6 +287,8 @@ impl Process for Room {
 
     async fn init(args: &(String, House), ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, house) = args.clone();
+        // Whoever fails after it has seen this leaves it to the next all the same.
+        let handed = ctx.handed();
         if key == "declines" {
             return Err(StartError::ignore());
         }
@@ -303,7 +305,7 @@ impl Process for Room {
             }
         }
         let alive = house.census.enter(key.clone());
-        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
+        let handed = handed.map(|handed| postcard::from_bytes(&handed).unwrap());
         let is_handed = handed.is_some();
         let (count, seen, load) = handed.unwrap_or_default();
         let room = Room { key, house, count, seen, load, _alive: alive };

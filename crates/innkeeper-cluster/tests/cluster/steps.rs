@@ -235,7 +235,7 @@ fn prepare(world: &World, step: Step, fault: Fault) {
 async fn at_most_one_gate(clusters: [Cluster; 3], shard: u16) {
     let is_open = |it: &&Cluster| matches!(it.node().gate(shard), Gate::Open(_));
     while clusters.iter().filter(is_open).count() <= 1 {
-        sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
