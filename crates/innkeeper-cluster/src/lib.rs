@@ -24,13 +24,14 @@ mod node;
 pub mod operator;
 pub mod ownership;
 mod remote;
+pub mod start_key;
 pub mod subscriber;
 
 pub use burial::bury;
 pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};
 pub use configuration::Configuration;
 pub use home::{Home, HomeError};
-pub use join::{JoinError, PROTOCOL, Settings};
+pub use join::{JoinError, Settings, VERSIONS};
 pub use node::{Node, Orders, Running};
 pub use remote::{Exposes, Remote};
 

@@ -122,7 +122,7 @@ where
         let Kind { name, version } = Self::KIND;
         let body = asked::write(&Asked { kind: name, version, ask }).ok_or(Away::Incompatible)?;
         let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
-        let origin = to.origin();
+        let origin = to.origin(self.inner.under());
         Ok((owned.owner, to, body, origin))
     }
 }

@@ -5,10 +5,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use innkeeper_cluster::Settings;
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::ownership::Over;
-use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::{Settings, VERSIONS};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -101,6 +101,8 @@ impl Host {
             weight: 1,
             shards: SHARDS,
             session: Duration::from_secs(5),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         }
     }
 
