@@ -63,6 +63,7 @@ fn expected(step: Step, fault: Fault) -> Option<How> {
     }
 }
 
+#[allow(clippy::print_stdout)] // What was measured is told with it.
 async fn at_each_step(steps: &[Step], faults: &[Fault]) {
     for &step in steps {
         for &fault in faults {

@@ -63,6 +63,7 @@ pub(crate) fn in_virtual_time<T>(what: impl Future<Output = T>) -> T {
 /// Runs one seed after the other: the one that `INNKEEPER_SEED` names, or as many as
 /// `INNKEEPER_SEEDS` says, or so many. Each has to hold, and in `enough` of them everything has to
 /// occur that is counted.
+#[allow(clippy::print_stdout)] // What a run has seen is half of what it shows.
 pub(crate) fn all_hold<C: Sum>(default: u64, enough: u64, run: impl Fn(u64) -> Result<C, String>) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("INNKEEPER_SEED") {
