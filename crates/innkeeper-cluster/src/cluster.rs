@@ -13,6 +13,7 @@ mod roster;
 mod seen;
 mod tenure;
 mod told;
+mod turn;
 mod view;
 mod way;
 
@@ -29,7 +30,7 @@ use bytes::Bytes;
 use innkeeper::placement::{Tenure, current};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -38,7 +39,7 @@ use crate::frame::Under;
 use crate::home::Home;
 use crate::join::{self, JoinError, Settings};
 use crate::limits;
-use crate::links::{LinkSettings, Links, Standing};
+use crate::links::{LinkSettings, Links, Standing, Traffic};
 use crate::net::Net;
 use crate::node::{Node, Orders, Running};
 use crate::ownership::placement::shard_of;
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
+    /// How much more may arrive with shards, in bytes.
+    arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
@@ -109,6 +112,8 @@ struct Desk {
     handed: Mutex<Luggage>,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// Is told whenever somebody else may act for it.
+    turned: Notify,
 }
 
 impl Desk {
@@ -192,6 +197,7 @@ impl Cluster {
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
+            arrivals: Arc::new(Semaphore::new(limits::ARRIVING_BYTES_MAX)),
             leaving: Mutex::default(),
             left: Notify::new(),
             changes: broadcast::channel(limits::CHANGES).0,
@@ -238,6 +244,11 @@ impl Cluster {
         node.member(node.owner(shard)?.owner)
     }
 
+    /// What this node has sent to others since it joined.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.links().traffic()
+    }
+
     /// This node: what it owns, whom it knows, and how it leaves.
     pub fn node(&self) -> &Node {
         &self.inner.node
@@ -262,11 +273,15 @@ impl Inner {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
 
+    fn desk(&self, shard: Shard) -> Option<&Desk> {
+        self.desks.get(usize::from(shard))
+    }
+
     /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
     /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
-        let desk = self.desks.get(usize::from(shard))?;
+        let desk = self.desk(shard)?;
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }

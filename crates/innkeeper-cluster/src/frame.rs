@@ -107,6 +107,8 @@ pub enum Frame<B = Bytes> {
     Event {
         /// The number of the subscription.
         id: Id,
+        /// Other subscriptions that are told the same, in this order.
+        also: Vec<Id>,
         /// Under which ownership.
         under: Option<Under>,
         /// What.
@@ -239,7 +241,9 @@ impl<B> Frame<B> {
                 Frame::Subscribe { id, under, message: message.map(f) }
             }
             Frame::Unsubscribe { id } => Frame::Unsubscribe { id },
-            Frame::Event { id, under, body } => Frame::Event { id, under, body: f(body) },
+            Frame::Event { id, also, under, body } => {
+                Frame::Event { id, also, under, body: f(body) }
+            }
             Frame::Down { id, reason } => Frame::Down { id, reason: reason.map(f) },
             Frame::Signed { signature } => Frame::Signed { signature: f(signature) },
         }

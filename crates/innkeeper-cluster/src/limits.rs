@@ -115,9 +115,20 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// How many bytes of a shard's state are sent at once, before the next process's begins another
-/// part.
+/// How long a question waits at a node for a shard that is about to leave or to arrive there, before
+/// it is to be put again.
+pub const TURN_WAIT: Duration = Duration::from_millis(250);
+
+/// How many bytes of a shard's state are sent at once.
 pub const PART_BYTES: usize = 256 << 10;
+
+/// How many bytes may be at a node that arrived with shards which are not its own yet. A shard that
+/// would be more stays where it is; later there may be room.
+pub const ARRIVING_BYTES_MAX: usize = 256 << 20;
+
+/// How long such bytes are kept at least, from the last that came: by then it is long decided
+/// whether the shard goes along.
+pub const ARRIVING_WAIT: Duration = Duration::from_secs(60);
 
 /// How long one part may take.
 pub const PART_WAIT: Duration = Duration::from_secs(2);

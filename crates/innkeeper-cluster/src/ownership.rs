@@ -290,7 +290,11 @@ impl Ownership {
             }
             Event::Move { shard, to } => self.move_to(shard, to, &mut commands),
             Event::Drain => self.own.draining = true,
-            Event::Leave => self.own.leave_at(now),
+            Event::Leave => {
+                // The others are told: it did not die.
+                self.own.draining = true;
+                self.own.leave_at(now);
+            }
             Event::Rewound => self.end(Over::Rewound, &mut commands),
             Event::Quiesced { shard, epoch } => self.quiesced(shard, epoch, &mut commands),
             Event::Accepted { shard, epoch } => self.accepted(shard, epoch, &mut commands),
@@ -346,7 +350,7 @@ impl Ownership {
         self.beat(now, commands);
         self.evict(now, commands);
         self.claim(now, commands);
-        self.balance(now, commands);
+        self.balance(now, true, commands);
         self.drain(commands);
         self.leave(now, commands);
     }
@@ -366,7 +370,11 @@ impl Ownership {
             Purpose::Beat { sent } => self.beat_answered(sent, answer, now, commands),
             Purpose::Evict(node) => self.evict_answered(node, answer, now, commands),
             Purpose::Claim(claims) => self.claim_answered(&claims, answer, commands),
-            Purpose::Transfer(shard) => self.transfer_answered(shard, answer, commands),
+            Purpose::Transfer(shard) => {
+                self.transfer_answered(shard, answer, commands);
+                // There is room for the next one.
+                self.balance(now, false, commands);
+            }
             Purpose::Announce => self.own.announced |= matches!(answer, Answer::Done(_)),
             Purpose::Leave => self.leave_answered(answer, commands),
         }

@@ -15,6 +15,8 @@ mod hearing;
 mod listening;
 #[path = "world/moves.rs"]
 mod moves;
+#[path = "cluster/moving.rs"]
+mod moving;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 #[path = "cluster/steps.rs"]
@@ -260,7 +262,7 @@ async fn the_processes_of_a_node_that_was_evicted_end_with_its_session() {
     for key in &keys {
         let _ = b.room(key).await;
     }
-    let key = format!("/innkeeper/test/node/{:016x}", a.cluster.node().session().node.0);
+    let key = format!("test/node/{:016x}", a.cluster.node().session().node.0);
     let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
     world.memory.commit(delete, SECOND).await.unwrap();
     assert_eq!(a.over().await, Over::Evicted);
@@ -289,6 +291,40 @@ async fn others_are_told_that_a_node_was_evicted_and_where_its_shards_went() {
         assert_eq!(a.cluster.node().gate(shard), Gate::Open(epoch));
     }
     assert!(events.is_empty());
+}
+
+/// C7: it did not die, though it gives nothing away.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_at_once_says_so_before() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let mut events = a.cluster.events();
+    b.cluster.node().leave().await;
+    assert_eq!(b.over().await, Over::Left);
+    let left = ClusterEvent::Left { node: "node-1".to_owned() };
+    assert_eq!(events.recv().await.unwrap(), left);
+}
+
+/// C5: nothing is written for a key, however many begin.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_keys_begin_and_only_heartbeats_are_written() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let records = async || {
+        let all = world.memory.list("test/".to_owned(), SECOND).await.unwrap();
+        let kept = all.entries.into_iter().filter(|entry| !entry.key.starts_with("test/hb/"));
+        (all.revision, kept)
+    };
+    let ((before, kept), began) = (records().await, tokio::time::Instant::now());
+    for number in 0..10_000 {
+        let _ = [&a, &b][number % 2].room(&format!("key-{number}")).await;
+    }
+    assert_eq!(world.house.census.alive(), 10_000);
+    tokio::time::sleep(3 * SECOND).await;
+    let ((after, same), seconds) = (records().await, began.elapsed().as_secs());
+    assert!(kept.eq(same), "records other than of heartbeats were written");
+    let most = 2 * (seconds + 1);
+    assert!((2..=most).contains(&(after - before)), "{} in {seconds} s", after - before);
 }
 
 /// C6: without state: it ends in order, and begins anew where it goes.

@@ -191,7 +191,7 @@ async fn the_next_session_begins_as_the_one_of_the_dead_ends() {
     let first = Node::join_from(shared.clone(), clock(), &settings("test"), &home).await;
     let (first, _orders, running) = first.unwrap();
     drop(running);
-    let mut watch = memory.watch("/innkeeper/test/node/".to_owned(), 0, SECOND).await.unwrap();
+    let mut watch = memory.watch("test/node/".to_owned(), 0, SECOND).await.unwrap();
     assert_eq!(watch.next().await.unwrap().len(), 1);
     let next = Home::open(inherited(home.path(), "dead-next"), &*clock()).unwrap();
     let began = Instant::now();
@@ -215,7 +215,7 @@ async fn a_session_that_was_made_at_another_revision_is_left_alone() {
     let (node, _orders, _running) =
         Node::join_from(shared.clone(), clock(), &settings("test"), &home).await.unwrap();
     let folder = inherited(home.path(), "other-next");
-    let key = format!("/innkeeper/test/node/{:016x}", node.session().node.0);
+    let key = format!("test/node/{:016x}", node.session().node.0);
     let entry = memory.list(key.clone(), SECOND).await.unwrap().entries.remove(0);
     let write = async |change| {
         let transaction = Transaction { writes: vec![change], ..Transaction::default() };

@@ -173,9 +173,9 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
     /// Ends every process, on all nodes, and answers how many were told to end.
     fn stop_all(&self, within: Duration) -> Later<'static, Gathered<usize>>;
 
-    /// Waits before a question is put once more that was answered `Away` so many times, until
-    /// somebody else may answer it. Ends by itself.
-    fn pause(&self, tries: u32) -> Later<'static, ()>;
+    /// Waits before a question about a key is put once more that was answered `Away` so many times,
+    /// until somebody else may answer it. Ends by itself.
+    fn pause(&self, key: &K, tries: u32) -> Later<'static, ()>;
 }
 
 impl<K: Key, P: Process> fmt::Debug for dyn Placement<K, P> {

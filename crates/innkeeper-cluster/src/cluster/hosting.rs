@@ -122,7 +122,7 @@ where
         Box::pin(async move {
             match self.asked(&message) {
                 Some(Ask::Look { of, look }) => self.show(&of, look).await,
-                asked => match self.admit(&message, asked) {
+                asked => match self.admit(&message, asked, from.within).await {
                     Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
                     Err(done) => done,
                 },
@@ -193,14 +193,13 @@ where
     }
 
     /// What is asked, if this node can be asked it.
-    fn admit<'a>(
+    async fn admit<'a>(
         &self,
         message: &Message,
         asked: Option<Ask<'a>>,
+        within: Duration,
     ) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
-        let right = self.inner.right(message.shard);
-        // Who knows a later epoch knows more than this node, which is to learn it first.
-        let right = right.filter(|right| right.under.epoch >= message.epoch);
+        let right = self.inner.right_in_time(message.shard, message.epoch, within).await;
         let right = right.ok_or_else(|| Done::not(NotDelivered::Away(Away::NotOwner)))?;
         match (asked, asked::read::<K>(&message.key)) {
             (Some(ask), Some(key)) => Ok((right, key, ask)),
@@ -327,20 +326,22 @@ where
     }
 
     async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
-        let (right, key, ask) = match self.admit(message, self.asked(message)) {
+        let asked = self.asked(message);
+        let within = match asked {
+            Some(Ask::Feed { within_ms, .. }) => Duration::from_millis(u64::from(within_ms)),
+            _ => Duration::ZERO,
+        };
+        let (right, key, ask) = match self.admit(message, asked, within).await {
             Ok(admitted) => admitted,
             Err(done) => return done,
         };
-        let Ask::Feed { to, within_ms, message } = ask else {
+        let Ask::Feed { to, message, .. } = ask else {
             return Done::not(NotDelivered::Away(Away::Incompatible));
         };
         let origin = Origin::Distant(subscriber.clone(), right.under);
         match subscriber::incoming(origin, || asked::read(message)) {
             None => Done::not(NotDelivered::Away(Away::Incompatible)),
-            Some(message) => {
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.bring(&right, &key, to, message, within).await
-            }
+            Some(message) => self.bring(&right, &key, to, message, within).await,
         }
     }
 }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::luggage::{Arriving, Bag, Luggage, parts};
-use super::{Desk, Inner, asked};
+use super::{Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
 use crate::links::Origin;
 use crate::node::Orders;
 use crate::ownership::record::{Session, Shard};
 use crate::ownership::{Command, Event, Gate};
+
+/// [`limits::ARRIVING_WAIT`], in nanoseconds.
+const ARRIVING_WAIT_NS: u64 = limits::ARRIVING_WAIT.as_nanos() as u64;
 
 impl Inner {
     /// Obeys until the session is over. Orders for one shard are carried out one after the other.
@@ -52,10 +56,6 @@ impl Inner {
                 Command::End(_) | Command::Send { .. } | Command::List => {}
             }
         }
-    }
-
-    fn desk(&self, shard: Shard) -> Option<&Desk> {
-        self.desks.get(usize::from(shard))
     }
 
     fn close(&self, shard: Shard) {
@@ -123,7 +123,7 @@ impl Inner {
     }
 
     /// A part of what comes with a shard. Whether it was taken: not where its scopes do not run, or
-    /// in another version.
+    /// in another version, or where more is arriving already than is to be kept.
     pub(super) fn arrive(&self, part: &Part) -> bool {
         let Under { shard, epoch } = part.under;
         let known = self.node.owner(shard).map_or(0, |owned| owned.epoch);
@@ -139,14 +139,35 @@ impl Inner {
         if !bags.iter().all(fits) {
             return false;
         }
-        let mut arriving = desk.arriving.lock();
+        let Some(share) = self.share(part.body.len()) else {
+            tracing::warn!(shard, "a shard is not taken now: too much is arriving");
+            return false;
+        };
+        let (now, mut arriving) = (self.node.now(), desk.arriving.lock());
         if arriving.as_ref().is_none_or(|arriving| arriving.epoch != epoch || part.number == 0) {
-            *arriving = Some(Arriving::new(epoch));
+            *arriving = Some(Arriving::new(epoch, now));
         }
         if let Some(arriving) = arriving.as_mut() {
-            arriving.take(part, bags);
+            arriving.take(part, bags, share, now);
         }
         true
+    }
+
+    /// A share of what may arrive at this node, of so many bytes. If there is none left, what was
+    /// sent in vain makes room.
+    fn share(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let share = || self.arrivals.clone().try_acquire_many_owned(bytes).ok();
+        share().or_else(|| {
+            let now = self.node.now();
+            for (shard, desk) in (0..).zip(&self.desks) {
+                let known = self.node.owner(shard).map_or(0, |owned| owned.epoch);
+                let is_late = |it: &Arriving| now.awake_since(it.at) > ARRIVING_WAIT_NS;
+                let is_vain = |it: &mut Arriving| it.epoch < known || is_late(it);
+                desk.arriving.lock().take_if(is_vain);
+            }
+            share()
+        })
     }
 
     /// Lets the processes of a shard begin, each with what it has here from before.
@@ -164,6 +185,7 @@ impl Inner {
         *desk.handed.lock() = handed;
         desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
+        desk.turned.notify_waiters();
         let (inner, right) = (self.clone(), desk.right(&self.node, under));
         self.run(async move {
             // One after the other: who is asked for meanwhile does not wait for them.
@@ -199,3 +221,6 @@ impl Inner {
         handed.take(scope, key).map(|bag| bag.casts).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,8 +305,10 @@ where
         Box::pin(self.view().stop_all(within))
     }
 
-    fn pause(&self, tries: u32) -> Later<'static, ()> {
-        Box::pin(tokio::time::sleep(self.inner.pause(tries)))
+    fn pause(&self, key: &K, tries: u32) -> Later<'static, ()> {
+        let shard = self.locate(key).map(|(_, shard)| shard);
+        let (inner, longest) = (self.inner.clone(), self.inner.pause(tries));
+        Box::pin(async move { inner.news(shard, longest).await })
     }
 }
 

@@ -58,7 +58,8 @@ fn all() -> Vec<Frame> {
         reply(Outcome::Declined(bytes("no"))),
         Frame::Subscribe { id, under, message: message() },
         Frame::Unsubscribe { id },
-        Frame::Event { id, under, body: bytes("tick") },
+        Frame::Event { id, also: Vec::new(), under, body: bytes("tick") },
+        Frame::Event { id, also: vec![0, u64::MAX], under, body: bytes("tick") },
         down(Ended::Said(bytes("bye"))),
         down(Ended::Dropped),
         down(Ended::Overflow),
@@ -156,7 +157,8 @@ fn a_length_is_believed_only_up_to_the_bound() {
 fn a_frame_that_is_too_long_is_not_written() {
     let mut bytes = vec![1, 2, 3];
     let body = vec![0; limits::FRAME_BYTES_MAX].into();
-    let error = encode(&Frame::Event { id: 1, under: None, body }, &mut bytes).unwrap_err();
+    let error = encode(&Frame::Event { id: 1, also: Vec::new(), under: None, body }, &mut bytes)
+        .unwrap_err();
     assert!(matches!(error, BadFrame::TooLarge { .. }), "{error}");
     assert_eq!(bytes, [1, 2, 3]);
 }

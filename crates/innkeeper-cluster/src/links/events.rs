@@ -99,10 +99,10 @@ impl Listeners {
     }
 
     /// Whether the other side need not be told more: the event could be kept.
-    pub(crate) fn hear(&self, id: Id, event: Event) -> bool {
+    pub(crate) fn hear(&self, id: Id, event: &Event) -> bool {
         let mut listeners = self.0.lock();
         let Some(listener) = listeners.get(&id) else { return true };
-        if listener.events.try_send(event).is_ok() {
+        if listener.events.try_send(event.clone()).is_ok() {
             return true;
         }
         if let Some(listener) = listeners.remove(&id) {

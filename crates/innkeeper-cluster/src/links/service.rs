@@ -150,7 +150,7 @@ impl Subscriber {
         if self.over.is_cancelled() {
             return Err(PushError::Over);
         }
-        let frame = Frame::Event { id: self.id, under, body };
+        let frame = Frame::Event { id: self.id, also: Vec::new(), under, body };
         let (bytes, max) = (weight(&frame), limits::FRAME_BYTES_MAX);
         if bytes > max {
             return Err(PushError::TooLarge { bytes, max });

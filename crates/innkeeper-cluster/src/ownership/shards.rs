@@ -9,6 +9,10 @@ use super::record::{
 use super::timing::Now;
 use super::{Answer, Command, Ownership, Purpose};
 
+/// How many shards are moved at once, while none of them has to wait: each makes the others' pauses
+/// longer.
+const AT_ONCE: usize = 2;
+
 /// What this node knows of a shard, and does with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
@@ -317,8 +321,9 @@ impl Ownership {
         }
     }
 
-    /// Gives away what should be elsewhere, a few at a time, once membership is quiet.
-    pub(crate) fn balance(&mut self, now: Now, commands: &mut Vec<Command>) {
+    /// Gives away what should be elsewhere, a few at a time, once membership is quiet: now and then
+    /// (`is_tick`) one more than goes on by itself, for those on the move may wait for a handler.
+    pub(crate) fn balance(&mut self, now: Now, is_tick: bool, commands: &mut Vec<Command>) {
         let timing = &self.config.timing;
         let quiet = self.own.draining || now.awake_since(self.peers.changed) >= timing.quiet;
         let retry = self.stayed.is_none_or(|then| now.awake_since(then) >= timing.heartbeat);
@@ -335,7 +340,8 @@ impl Ownership {
             )
         };
         let moving = self.shards.iter().filter(moving).count();
-        let room = self.config.moves_max.saturating_sub(moving);
+        let room = AT_ONCE.saturating_sub(moving).max(usize::from(is_tick));
+        let room = room.min(self.config.moves_max.saturating_sub(moving));
         if room == 0 || !self.shards.iter().any(|held| matches!(held.phase, Phase::Serving(_))) {
             return;
         }

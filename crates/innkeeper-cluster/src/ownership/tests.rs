@@ -222,6 +222,38 @@ fn a_shard_that_comes_back_before_its_transfer_is_answered_is_served() {
     assert_eq!(machine.gate(0, at(0.3)), Gate::Open(9));
 }
 
+/// C6: few at once, for the sake of their pauses; but none that waits for a handler holds up all.
+#[test]
+fn shards_go_two_at_once_and_past_those_that_wait() {
+    let mut machine = machine();
+    machine.config.moves_max = 3;
+    let mut leaving = node(me(), "a");
+    leaving.value = Some(Value::Member(Member { draining: true, ..member("a") }));
+    let mut records = vec![leaving, node(other(), "b")];
+    records.extend((0..4).map(|shard| owned(shard, me(), 7, 5)));
+    machine.apply(Event::Listed { revision: 10, records }, at(0.0));
+    machine.apply(Event::Drain, at(0.1));
+    let shut = |commands: &[Command]| -> Vec<Shard> {
+        let shut = |command: &Command| match command {
+            Command::Shut { shard, .. } => Some(*shard),
+            _ => None,
+        };
+        commands.iter().filter_map(shut).collect()
+    };
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.1))), [0, 1]);
+    // Both wait for handlers.
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.2))), [2]);
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.3))), [], "as many as may");
+    let gone = |machine: &mut Ownership, shard| {
+        machine.apply(Event::Quiesced { shard, epoch: 7 }, at(0.4));
+        let commands = machine.apply(Event::Accepted { shard, epoch: 8 }, at(0.4));
+        let [(request, _)] = sent(&commands)[..] else { panic!("{commands:?}") };
+        machine.apply(Event::Answered { request, answer: Answer::Done(20) }, at(0.4))
+    };
+    assert_eq!(shut(&gone(&mut machine, 2)), [], "two are on the move yet");
+    assert_eq!(shut(&gone(&mut machine, 0)), [3], "the next goes at once");
+}
+
 /// C6
 #[test]
 fn a_shard_whose_target_declines_or_goes_stays_where_it_is() {

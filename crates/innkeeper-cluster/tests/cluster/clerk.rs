@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Change, Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+    Change, Committed, Comparison, Coordinator, CoordinatorError, Later, Listing, Revision,
+    Transaction, Watch,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -43,8 +44,10 @@ impl Clerk {
 
     /// What is to be done to this transaction: it names two sessions, and writes a shard.
     fn rule_for(&self, transaction: &Transaction) -> Option<Rule> {
-        use innkeeper_cluster::coordinator::Comparison;
-        let is_session = |compare: &&Comparison| matches!(compare, Comparison::Created(key, at) if key.contains("/node/") && *at > 0);
+        let is_session = |compare: &&Comparison| match compare {
+            Comparison::Created(key, at) => key.contains("/node/") && *at > 0,
+            _ => false,
+        };
         let is_shard =
             |change: &Change| matches!(change, Change::Put(key, _) if key.contains("/shard/"));
         let sessions = transaction.compares.iter().filter(is_session).count();

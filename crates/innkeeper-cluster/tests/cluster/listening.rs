@@ -8,7 +8,7 @@ use innkeeper::{
 };
 use tokio::time::timeout;
 
-use crate::nodes::{Node, SECOND, World};
+use crate::nodes::{Node, SECOND, World, until};
 
 /// Tells everybody numbers.
 #[derive(Default)]
@@ -81,6 +81,40 @@ async fn radios(nodes: &[Node]) -> Vec<Radios> {
 
 async fn radio(radios: &Radios, key: &str) -> ProcessRef<RadioMessage> {
     radios.get_or_start(&key.to_owned()).await.unwrap().process().unwrap()
+}
+
+/// C5, P11: and who is slow costs the others nothing.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_to_many_on_one_node_goes_there_once() {
+    const TOLD: u64 = 200;
+    let world = World::new();
+    let nodes = world.nodes::<3>().await;
+    let (scopes, key) = (radios(&nodes).await, nodes[0].key());
+    let mut all = Vec::new();
+    for number in 0..100 {
+        let (who, heard) = Subscription::new();
+        scopes[1 + number % 2].via(&key).listen(who).await.unwrap();
+        all.push(heard);
+    }
+    let (who, mut slow) = Subscription::with_capacity(4);
+    scopes[1].via(&key).listen(who).await.unwrap();
+    let told = || nodes[0].cluster.traffic().told;
+    for number in 1..=TOLD {
+        let before = told();
+        scopes[0].via(&key).tell(number).await.unwrap();
+        // What is told leaves by itself.
+        until(|| told() >= before + 2).await;
+        assert_eq!(told(), before + 2, "101 listen, on two nodes");
+    }
+    for heard in &mut all {
+        for number in 0..=TOLD {
+            assert_eq!(heard.next().await, Ok(number));
+        }
+    }
+    for number in 0..4 {
+        assert_eq!(slow.next().await, Ok(number));
+    }
+    assert_eq!(slow.next().await, Err(Unsubscribed::Overflow));
 }
 
 /// C1

@@ -150,7 +150,7 @@ impl Placement<String, Room> for Placing {
         self.real.stop_all(within)
     }
 
-    fn pause(&self, tries: u32) -> Later<'static, ()> {
-        self.real.pause(tries)
+    fn pause(&self, key: &String, tries: u32) -> Later<'static, ()> {
+        self.real.pause(key, tries)
     }
 }

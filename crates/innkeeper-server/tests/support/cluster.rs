@@ -3,10 +3,14 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::coordinator::{
+    Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+};
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::{Settings, VERSIONS};
@@ -25,7 +29,45 @@ pub(crate) const DEALT: (u16, u16) = (5, 3);
 #[derive(Default)]
 pub(crate) struct World {
     memory: Memory,
+    /// Whether the coordinator answers nobody.
+    pub(crate) is_away: Arc<AtomicBool>,
     pub(crate) wires: Wires,
+}
+
+/// A coordinator that can be away.
+struct Away {
+    real: Memory,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Coordinator for Away {
+    fn commit(
+        &self,
+        transaction: Transaction,
+        within: Duration,
+    ) -> Later<'_, Result<Committed, CoordinatorError>> {
+        if self.is_away.load(Relaxed) {
+            return Box::pin(async { Err(CoordinatorError::NotDone("it is away".to_owned())) });
+        }
+        self.real.commit(transaction, within)
+    }
+
+    fn list(
+        &self,
+        prefix: String,
+        within: Duration,
+    ) -> Later<'_, Result<Listing, CoordinatorError>> {
+        self.real.list(prefix, within)
+    }
+
+    fn watch(
+        &self,
+        prefix: String,
+        after: Revision,
+        within: Duration,
+    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
+        self.real.watch(prefix, after, within)
+    }
 }
 
 impl World {
@@ -42,7 +84,8 @@ impl World {
             versions: VERSIONS,
         };
         let net = Arc::new(self.wires.port(&settings.address));
-        let coordinator = Arc::new(self.memory.clone());
+        let (real, is_away) = (self.memory.clone(), self.is_away.clone());
+        let coordinator = Arc::new(Away { real, is_away });
         let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
         Server::with(|config| {
             config.node = name.to_owned();

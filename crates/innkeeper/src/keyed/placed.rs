@@ -44,9 +44,13 @@ impl Tries {
     }
 
     /// Waits for the next try; `false` if the caller's time is over before.
-    async fn again<K: Key, P: Process>(&mut self, placement: &dyn Placement<K, P>) -> bool {
+    async fn again<K: Key, P: Process>(
+        &mut self,
+        placement: &dyn Placement<K, P>,
+        key: &K,
+    ) -> bool {
         self.made += 1;
-        let pause = placement.pause(self.made);
+        let pause = placement.pause(key, self.made);
         tokio::select! {
             biased;
             () = clock::alarm(self.deadline) => false,
@@ -88,7 +92,7 @@ pub(super) async fn get<K: Key, P: Process>(
             None => placement.get(key, starts, tries.left()).await,
         };
         match answer {
-            Err(GetError::Away(why)) if !tries.again(placement).await => {
+            Err(GetError::Away(why)) if !tries.again(placement, key).await => {
                 return Err(GetError::Away(why));
             }
             Err(GetError::Away(_)) => {}
@@ -144,7 +148,7 @@ pub(super) async fn call<K: Key, P: Process>(
             said => return said,
         };
         message = returned;
-        if !tries.again(placement).await {
+        if !tries.again(placement, key).await {
             return Err(CallError::NotDelivered { message, why });
         }
     }
@@ -202,7 +206,7 @@ pub(super) async fn cast<K: Key, P: Process>(
         };
         let Err(CastError { message: returned, why }) = said else { return Ok(()) };
         message = returned;
-        if !is_passing(&why) || !tries.again(placement).await {
+        if !is_passing(&why) || !tries.again(placement, key).await {
             return Err(CastError { message, why });
         }
     }
@@ -268,7 +272,7 @@ pub(super) async fn stop<K: Key, P: Process>(
             None => placement.stop(key, reason.clone(), tries.left()).await,
         };
         match stopped {
-            Err(StopError::Away(_)) if tries.again(placement).await => {}
+            Err(StopError::Away(_)) if tries.again(placement, key).await => {}
             stopped => return stopped,
         }
     }
@@ -304,7 +308,7 @@ pub(super) async fn info<K: Key, P: Process>(
             None => placement.info(key, tries.left()).await,
         };
         match seen {
-            Err(NoAnswer::Away(_)) if tries.again(placement).await => {}
+            Err(NoAnswer::Away(_)) if tries.again(placement, key).await => {}
             seen => return seen,
         }
     }

@@ -205,7 +205,7 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
         })
     }
 
-    fn pause(&self, _: u32) -> Later<'static, ()> {
+    fn pause(&self, _: &Key, _: u32) -> Later<'static, ()> {
         Box::pin(tokio::time::sleep(Duration::from_millis(50)))
     }
 }
