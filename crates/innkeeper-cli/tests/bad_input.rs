@@ -41,9 +41,9 @@ fn what_does_not_fit_the_cluster_is_refused_with_what_to_do() {
     let node = serve(&etcd, "a", &[("--data-dir", &in_use)]);
     until_serving(&node);
     let before = owners(&node);
-    write(&etcd, "/innkeeper/garbled/cfg", "shards=many\n");
+    write(&etcd, "garbled/cfg", "shards=many\n");
     let later = "protocol=7\nshards=8\nsession_ms=3000\nfailover_ms=1000\ngeneration=1\nmark=1\n";
-    write(&etcd, "/innkeeper/later/cfg", later);
+    write(&etcd, "later/cfg", later);
     let other = serve(&etcd, "b", &[("--cluster", "other"), ("--data-dir", &of_another)]);
     until_serving(&other);
     drop(other);
@@ -119,7 +119,7 @@ fn an_upgrade_is_shown_and_finalized_by_hand() {
     );
     // What a node of the release before has written of itself.
     let old = "name=old\naddress=127.0.0.1:1\nweight=1\ndraining=false\n";
-    write(&etcd, "/innkeeper/test/node/0000000000000009", old);
+    write(&etcd, "test/node/0000000000000009", old);
     let (is_done, said) = operator(&etcd, "test", &["upgrade", "--finalize"]);
     let text = "error: version 2 of the protocol: node `old` speaks 1; start them with a release \
                 that speaks it, and finalize then\n";

@@ -158,7 +158,7 @@ fn talk(node: &Program) -> impl FnMut(&str) -> String + use<> {
     }
 }
 
-/// Writes to etcd what a program may have written there.
+/// Writes to etcd what a program may have written there, at a key below the prefix of all.
 pub(crate) fn write(etcd: &Etcd, key: &str, text: &str) {
     commit(etcd, vec![Change::Put(key.to_owned(), text.as_bytes().to_vec())]).unwrap();
 }
@@ -177,7 +177,7 @@ fn commit(etcd: &Etcd, writes: Vec<Change>) -> Result<u64, CoordinatorError> {
 const FILLERS: usize = 100;
 
 fn filler(number: usize) -> String {
-    format!("/filler/{number}")
+    format!("filler/{number}")
 }
 
 /// Writes until etcd takes no more.
