@@ -68,7 +68,7 @@ fn test(steps: &mut Steps) {
 
 fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
-    let mut all = vec!["--workspace"];
+    let mut all = vec!["--workspace", "--features", "innkeeper-cli/otlp"];
     if install::builds_etcd() {
         all.extend(["--features", "innkeeper-cli/cluster"]);
     } else {

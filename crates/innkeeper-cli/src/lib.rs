@@ -28,6 +28,11 @@ mod settings;
 #[cfg(feature = "cluster")]
 mod supervise;
 mod top;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_traces.rs"]
+mod traces;
 
 use std::process::ExitCode;
 

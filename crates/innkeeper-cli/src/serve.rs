@@ -23,7 +23,7 @@ use crate::supervise;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
-    logs::start(args.log_format);
+    let traces = logs::start(args.log_format, &args.node)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
     #[cfg(feature = "cluster")]
@@ -33,6 +33,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let drained = runtime.block_on(serve(args))?;
     // What is stuck is not waited for.
     runtime.shutdown_background();
+    traces.flush();
     if drained.is_clean() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -25,6 +25,7 @@ pub mod operator;
 pub mod ownership;
 mod remote;
 pub mod subscriber;
+pub mod trace;
 
 pub use burial::bury;
 pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};

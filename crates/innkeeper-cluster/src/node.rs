@@ -34,6 +34,7 @@ pub struct Node {
 
 /// What the driver and those who ask share.
 pub(crate) struct Shared {
+    name: String,
     machine: Mutex<Ownership>,
     clock: Arc<dyn Clock>,
     timing: Timing,
@@ -160,6 +161,7 @@ impl Node {
         };
         let machine = Ownership::new(config, joined.session, joined.member, joined.sent);
         let shared = Arc::new(Shared {
+            name: settings.name.clone(),
             machine: Mutex::new(machine),
             clock,
             timing: joined.timing,
@@ -193,6 +195,11 @@ impl Node {
             shared: shared.clone(),
         };
         Ok((Node { shared, reports, over }, Orders(commands), running))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Whether a message of a shard may be begun now.

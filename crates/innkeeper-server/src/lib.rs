@@ -17,6 +17,7 @@ mod member;
 mod memory;
 mod room;
 mod secret;
+mod span;
 mod tls;
 mod user;
 
@@ -139,7 +140,9 @@ pub async fn run(
             drop((http, kv));
             return Ok(drain(&app, serving, membership, app.config.drain_timeout).await);
         };
-        tracing::warn!(?over, "the session is over: what ran here ends, and this node joins again");
+        let node = &config.node;
+        let what = "the session is over: what ran here ends, and this node joins again";
+        tracing::warn!(node, ?over, "{what}");
         let _ = drain(&app, serving, None, limits::SESSION_END).await;
     }
 }
@@ -172,7 +175,8 @@ async fn drain(
     let began = clock::now();
     let left = || limit.saturating_sub(began.elapsed());
     let rooms = app.rooms.count();
-    tracing::info!(rooms, "draining: no new work is let in");
+    let node = &app.config.node;
+    tracing::info!(node, rooms, "draining: no new work is let in");
     app.intake.begin_drain();
     let connections = async {
         let finish = timeout(left(), app.intake.finish()).await;
@@ -189,7 +193,7 @@ async fn drain(
     let processes = app.supervisor.shutdown(left().max(limits::LAST_MOMENT)).await;
     let took_ms = began.elapsed().as_millis();
     if processes.is_clean() && !connections_cut {
-        tracing::info!(took_ms, "drained: every connection and every room has ended");
+        tracing::info!(node, took_ms, "drained: every connection and every room has ended");
     }
     Drained { processes, connections_cut }
 }

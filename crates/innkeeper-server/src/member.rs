@@ -72,7 +72,8 @@ impl Membership {
             match Membership::first(joining).await {
                 Ok(membership) => return membership,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot join the cluster again; trying on");
+                    let node = &joining.settings.name;
+                    tracing::warn!(node, %error, "cannot join the cluster again; trying on");
                     sleep(limits::REJOIN_PAUSE).await;
                 }
             }
@@ -93,7 +94,8 @@ impl Membership {
             if timeout(within, self.given_away()).await.unwrap_or(false) {
                 return;
             }
-            tracing::warn!("not all shards were given away; leaving with the rest");
+            let node = node.name();
+            tracing::warn!(node, "not all shards were given away; leaving with the rest");
         }
         node.leave().await;
         let _ = timeout(limits::LAST_MOMENT, self.over()).await;

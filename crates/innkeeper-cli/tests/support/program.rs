@@ -33,7 +33,13 @@ impl Program {
     }
 
     pub(crate) fn on(http: &str, flags: &[&str]) -> Self {
+        Program::told(http, flags, &[])
+    }
+
+    /// With variables of its own.
+    pub(crate) fn told(http: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = innkeeper();
+        command.envs(variables.iter().copied());
         command.args(["serve", "--http", http, "--kv", "127.0.0.1:0", "--log-format", "text"]);
         command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

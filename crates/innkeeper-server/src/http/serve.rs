@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tower_service::Service;
+use tracing::{Instrument, Span};
 
 use crate::accept;
 use crate::app::{App, Open};
@@ -21,6 +22,7 @@ use crate::channels::wire::Wire;
 use crate::http::socket::{Door, LetIn};
 use crate::http::{Peer, router};
 use crate::limits;
+use crate::span;
 use crate::tls::Tls;
 
 /// Serves connections until the server closes; returns when the last one has ended.
@@ -66,11 +68,21 @@ async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>
 
 async fn answer<W: Wire>(wire: W, peer: SocketAddr, router: Router, door: Door, app: &App) {
     let _open = Open::count(&app.tally.http_connections);
+    let node = app.config.node.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let span = span::request(&node, &request);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(door.clone());
-        router.clone().call(request)
+        let answer = router.clone().call(request);
+        let answer = async {
+            let answered = answer.await;
+            if let Ok(response) = &answered {
+                Span::current().record("status", response.status().as_u16());
+            }
+            answered
+        };
+        answer.instrument(span)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
