@@ -11,7 +11,7 @@ mod error;
 mod events;
 #[cfg(feature = "cluster")]
 mod joining;
-mod load;
+pub mod load;
 mod logs;
 #[cfg(feature = "cluster")]
 mod operator;
@@ -33,6 +33,7 @@ mod traces;
 #[cfg(not(feature = "otlp"))]
 #[path = "no_traces.rs"]
 mod traces;
+pub mod wire;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
+use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -15,8 +16,12 @@ use crate::traces::Traces;
 /// Starts the log, and the export of traces if there is to be one.
 ///
 /// What is logged is for `RUST_LOG` to say; without it, what an operator needs.
-pub(crate) fn start(format: Option<LogFormat>, node: &str) -> Result<Traces, Failure> {
-    let traces = Traces::open(node)?;
+pub(crate) fn start(
+    format: Option<LogFormat>,
+    node: &str,
+    runtime: &Handle,
+) -> Result<Traces, Failure> {
+    let traces = Traces::open(node, runtime)?;
     let log = log(format);
     // Fails only if it was started before, and then it goes on.
     let _ = registry().with(log).with(traces.layer()).try_init();

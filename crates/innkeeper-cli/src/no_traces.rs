@@ -1,5 +1,6 @@
 //! Traces, in a program that was built without them: it says so where they are asked for.
 
+use tokio::runtime::Handle;
 use tracing::Subscriber;
 use tracing_subscriber::layer::{Identity, Layer};
 
@@ -10,7 +11,7 @@ use crate::output;
 pub(crate) struct Traces;
 
 impl Traces {
-    pub(crate) fn open(_: &str) -> Result<Traces, Failure> {
+    pub(crate) fn open(_: &str, _: &Handle) -> Result<Traces, Failure> {
         if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
             output::talk("this program exports no traces: build it with --features otlp");
         }

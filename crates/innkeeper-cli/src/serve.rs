@@ -23,17 +23,17 @@ use crate::supervise;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
-    let traces = logs::start(args.log_format, &args.node)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
+    let traces = logs::start(args.log_format, &args.node, runtime.handle())?;
     #[cfg(feature = "cluster")]
     if args.cluster.supervised && std::env::var_os(supervise::CHILD).is_none() {
         return runtime.block_on(supervise::run(args));
     }
     let drained = runtime.block_on(serve(args))?;
+    traces.flush();
     // What is stuck is not waited for.
     runtime.shutdown_background();
-    traces.flush();
     if drained.is_clean() {
         return Ok(ExitCode::SUCCESS);
     }

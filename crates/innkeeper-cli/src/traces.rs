@@ -1,17 +1,23 @@
 //! Traces, sent to whoever speaks OTLP over HTTP, by the standard `OTEL_` variables.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, Response};
 use innkeeper_cluster::trace::{self, Carrier};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tokio_rustls::rustls::crypto::ring;
+use tokio::runtime::Handle;
 use tracing::level_filters::LevelFilter;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -21,9 +27,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::error::Failure;
 use crate::output;
+use crate::wire::{self, Http, TrustArgs};
 
 /// How long the last spans may take to get out.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// The longest answer of a collector that is read.
+const ANSWER_BYTES: usize = 64 << 10;
 
 /// Where the spans of this program go, if they are to go anywhere.
 pub(crate) struct Traces {
@@ -36,14 +46,13 @@ impl Traces {
     ///
     /// # Errors
     /// The variables ask for what cannot be done.
-    pub(crate) fn open(node: &str) -> Result<Traces, Failure> {
+    pub(crate) fn open(node: &str, runtime: &Handle) -> Result<Traces, Failure> {
         if !is_wanted(|name| std::env::var(name).ok()) {
             return Ok(Traces { provider: None });
         }
         speaks_http(|name| std::env::var(name).ok())?;
-        // For HTTPS. Fails only if one was chosen before.
-        let _ = ring::default_provider().install_default();
-        let exporter = SpanExporter::builder().with_http().build();
+        let exporter = SpanExporter::builder().with_http().with_http_client(Courier::new(runtime)?);
+        let exporter = exporter.build();
         let exporter = exporter.map_err(|error| {
             Failure::new(format_args!("traces: {error}"))
                 .try_next("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318")
@@ -76,6 +85,47 @@ impl Traces {
         if let Some(Err(error)) = flushed {
             output::talk(&format!("the last traces were not sent: {error}"));
         }
+    }
+}
+
+/// Brings the spans to whoever collects them, by the client of the client commands: the thread that
+/// exports them has no runtime of its own.
+struct Courier {
+    http: Http,
+    runtime: Handle,
+}
+
+impl Courier {
+    fn new(runtime: &Handle) -> Result<Courier, Failure> {
+        let names = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+        let place = names.into_iter().find_map(|name| std::env::var(name).ok());
+        let at = place.map(|place| wire::place(&place)).transpose()?;
+        let http = wire::http(&at.unwrap_or_default(), &TrustArgs::default())?;
+        Ok(Courier { http, runtime: runtime.clone() })
+    }
+}
+
+type Sent<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
+
+impl HttpClient for Courier {
+    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> Sent<'b>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let sent = self.http.request(request.map(Full::new));
+        let answer = self.runtime.spawn(async {
+            let (head, body) = sent.await?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        });
+        Box::pin(async { answer.await? })
+    }
+}
+
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
     }
 }
 

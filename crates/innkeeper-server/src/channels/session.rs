@@ -382,7 +382,8 @@ impl JoiningRoom {
             let (join_ref, reference) =
                 (self.answer.join_ref.clone(), self.answer.reference.clone());
             let (user, seat) = (self.user.clone(), Subscriber::to(self.seat.clone()));
-            let joining = Joining { id: self.id, user, join_ref, reference, seat };
+            let node = self.app.node.clone();
+            let joining = Joining { id: self.id, user, node, join_ref, reference, seat };
             async move { room.join(joining).timeout(limits::ROOM_TIMEOUT).await }
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;
