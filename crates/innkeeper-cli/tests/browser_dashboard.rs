@@ -4,6 +4,8 @@
 
 #[path = "support/guest.rs"]
 mod guest;
+#[path = "support/member.rs"]
+mod member;
 #[path = "support/missing.rs"]
 mod missing;
 #[path = "support/server.rs"]
@@ -14,6 +16,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use guest::{Guest, House};
+use member::Member;
 use serde_json::json;
 use server::Server;
 
@@ -85,6 +88,14 @@ async fn every_page_is_there_soon_however_many_rooms_there_are() {
     let rooms = std::env::var("INNKEEPER_DASHBOARD_ROOMS").ok();
     let rooms = rooms.map_or(5_000, |rooms| rooms.parse().unwrap());
     fill(&server, rooms).await;
+    let address = server.url.trim_start_matches("http://");
+    let mut members = Vec::new();
+    for name in ["ann", "bob", "bob", "<b>carol</b>\u{202e}"] {
+        let name = name.replace('<', "%3C").replace('>', "%3E").replace('\u{202e}', "%E2%80%AE");
+        let mut member = Member::connect(address, &name).await;
+        member.join("room:table-000007").await;
+        members.push(member);
+    }
     let all = format!("{} rooms are open.", thousands(rooms));
     let pages = [
         ("home", "#/home", all.as_str()),
@@ -104,6 +115,11 @@ async fn every_page_is_there_soon_however_many_rooms_there_are() {
         }
         let (paint, longest) = measured(&guest).await;
         println!("{name}: {rooms} rooms, first paint {paint:.0} ms, longest task {longest:.0} ms");
+        if name == "room" {
+            guest.until(&shows("bob ×2")).await;
+            guest.until(&shows("<b>carol</b>")).await;
+            assert_eq!(guest.value("document.querySelectorAll('main b').length").await, "0");
+        }
         if name == "home" {
             // Two looks make a rate.
             guest.until(&format!("!{}", shows("–"))).await;

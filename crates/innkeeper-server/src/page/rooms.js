@@ -85,7 +85,10 @@ function token() {
 /** A token is for one name, so that need not be typed. */
 function showNameOfToken() {
   const name = nameIn(part("token").value.trim());
-  if (name) part("name").value = name;
+  if (!name) return;
+  part("name").value = name;
+  part("name").setAttribute("aria-invalid", "false");
+  part("desk-problem").textContent = "";
 }
 
 function showRecent() {

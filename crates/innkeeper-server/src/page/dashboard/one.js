@@ -105,7 +105,7 @@ function showPeople(place, { members, count: all }) {
       make("th", { scope: "row" }, make("bdi", {}, user), times),
       make("td", { class: "number", "data-name": "for" },
         make("time", { datetime: since, title: since }, ago(Math.max(here, 0)))),
-      make("td", { "data-name": "from" }, nodes.join(", ")));
+      make("td", { class: "number", "data-name": "from" }, nodes.join(", ")));
   });
   const head = ["Name", "Here for", "From node"].map((name) => make("th", { scope: "col" }, name));
   const rest = all - members.length;
