@@ -50,11 +50,12 @@ impl Stream {
             let frame = frame.map_err(|_| Failure::new("the server has fallen silent"))?;
             match frame.transpose().map_err(Failure::new)? {
                 None => return Ok(None),
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => return Ok(Some(data)),
-                    // Trailers.
-                    Err(_) => {}
-                },
+                // What is none of it are trailers.
+                Some(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
             }
         }
     }

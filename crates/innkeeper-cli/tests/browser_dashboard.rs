@@ -1,7 +1,11 @@
 //! The dashboard, in a real browser: every page with many rooms, by keyboard, and who may do what.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // It reports what it measures.
+// It reports what it measures.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+#[cfg(feature = "cluster")]
+#[path = "support/etcd.rs"]
+mod etcd;
 #[path = "support/guest.rs"]
 mod guest;
 #[path = "support/member.rs"]
@@ -204,6 +208,29 @@ async fn rooms_are_searched_ordered_and_paged_by_keyboard() {
     guest.presses("Enter").await;
     guest.until(&shows("It has not crashed.")).await;
     assert_eq!(guest.value("document.querySelector('h1').textContent").await, "table-000000");
+    assert_eq!(guest.complaints(), Vec::<String>::new());
+    house.close().await;
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn each_shard_of_a_cluster_is_told_in_words_with_its_node_and_its_epoch() {
+    let test = "the test of shards in a browser";
+    let Some(etcd) = missing::or_skip(test, etcd::Etcd::start()) else { return };
+    let etcd = format!("--etcd={}", etcd.url);
+    let flags = ["--cluster=test", "--insecure-cluster", "--listen=127.0.0.1:0", "--node=a"];
+    let flags = [&flags[..], &["--shards=16", &etcd]].concat();
+    let Some((server, mut house)) = open(test, &flags).await else { return };
+    let guest = house.guest(&format!("{}/dashboard#/nodes", server.url)).await;
+    guest.until(&shows("spread over 16 shards")).await;
+    guest.value("document.querySelector('.by-number summary').focus()").await;
+    guest.presses("Enter").await;
+    let rows = "[...document.querySelectorAll('.by-number tbody tr')]\
+        .map((row) => row.innerText.trim().split(/\\s+/).join(' '))";
+    guest.until(&format!("{rows}.length === 16")).await;
+    // Each is claimed once, and so of the first epoch.
+    guest.until(&format!("{rows}.every((row, n) => row === `${{n}} serving a 1`)")).await;
+    pictures(&guest, "shards").await;
     assert_eq!(guest.complaints(), Vec::<String>::new());
     house.close().await;
 }
