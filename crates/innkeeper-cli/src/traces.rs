@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -113,13 +114,16 @@ impl HttpClient for Courier {
         'a: 'b,
         Self: 'b,
     {
-        let sent = self.http.request(request.map(Full::new));
-        let answer = self.runtime.spawn(async {
-            let (head, body) = sent.await?.into_parts();
+        let mut sent = Box::pin(async {
+            let answer = self.http.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
-            Ok::<_, HttpError>(Response::from_parts(head, body))
+            Ok(Response::from_parts(head, body))
         });
-        Box::pin(async { answer.await? })
+        Box::pin(poll_fn(move |cx| {
+            let _within = self.runtime.enter();
+            sent.as_mut().poll(cx)
+        }))
     }
 }
 
@@ -182,6 +186,6 @@ fn write(span: &Span) -> Option<String> {
 fn read(span: &Span, traceparent: &str) {
     let headers = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
-    // It was just made, so it can be said whose part it is; of one that is filtered out, nobody asks.
+    // It was just made, so it can be said whose part it is; one that is filtered out is nobody's.
     let _ = span.set_parent(context);
 }

@@ -182,8 +182,8 @@ pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
     }
 }
 
-/// Writes a question down, and behind it the trace that it is a part of, if somebody collects those.
-/// Who does not know of traces reads over it.
+/// Writes a question down, and behind it the trace that it is a part of, if somebody collects
+/// those. Who does not know of traces reads over it.
 pub(crate) fn write_asked(asked: &Asked<'_>) -> Option<Bytes> {
     let Some(trace) = trace::current() else { return write(asked) };
     let mut written = write(asked)?.to_vec();
