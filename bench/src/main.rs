@@ -13,6 +13,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)] // A stopwatch.
 
 mod chart;
+#[cfg(feature = "cluster")]
+mod far;
 mod growth;
 mod lanes;
 mod measure;
@@ -25,6 +27,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use innkeeper_bench::room::{BOOM, Rooms};
+use tokio::runtime::Builder;
 
 const ALL: [&[&str]; 12] = [
     &["hit"],
@@ -50,6 +53,12 @@ fn main() -> ExitCode {
         ["growth-of", size] => Ok(measured(growth::run(size))),
         ["server", ..] => Ok(server::run(&args[1..])),
         ["plots", folder] => plots::draw(Path::new(folder)),
+        #[cfg(feature = "cluster")]
+        ["far-node", name, url] => Ok(on_nodes(far::serve(name, url))),
+        #[cfg(feature = "cluster")]
+        [workload @ ("global" | "remote")] => Ok(on_nodes(far::run(workload))),
+        #[cfg(not(feature = "cluster"))]
+        ["global" | "remote"] => Err("built without the feature `cluster`".to_owned()),
         [workload, ref variant @ ..] => Ok(measured(one(workload, variant.concat()))),
     };
     done.unwrap_or_else(|what| {
@@ -65,6 +74,17 @@ async fn one(workload: &str, variant: String) {
     }
 }
 
+/// What takes sockets, and other programs.
+#[cfg(feature = "cluster")]
+fn on_nodes(run: impl Future<Output = std::io::Result<()>>) -> ExitCode {
+    measured_with(Builder::enable_all, async {
+        if let Err(error) = run.await {
+            eprintln!("# ours: {error}");
+            std::process::exit(2);
+        }
+    })
+}
+
 /// Runs what is measured, and ends the program.
 fn measured(run: impl Future<Output = ()>) -> ExitCode {
     // A crash is part of a workload, and no news.
@@ -74,10 +94,16 @@ fn measured(run: impl Future<Output = ()>) -> ExitCode {
             std::process::exit(101);
         }
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(measure::size("BENCH_WORKERS", 2))
-        .enable_time()
-        .build();
+    measured_with(Builder::enable_time, run)
+}
+
+/// As [`measured`], with what the runtime is to have besides; a panic ends all that was begun.
+fn measured_with(
+    enable: fn(&mut Builder) -> &mut Builder,
+    run: impl Future<Output = ()>,
+) -> ExitCode {
+    let mut runtime = Builder::new_multi_thread();
+    let runtime = enable(runtime.worker_threads(measure::size("BENCH_WORKERS", 2))).build();
     runtime.expect("a runtime can be made").block_on(run);
     // The rooms are not wound down: the figures are out.
     std::process::exit(0);

@@ -235,6 +235,9 @@ impl Cluster {
             format!("--session-ms={SESSION_MS}"),
             format!("--shards={SHARDS}"),
         ];
+        // In a drill sessions are to be ended by others.
+        let home = self.args.folder.join(format!("{}.home", node.name));
+        words.extend(self.args.figures.then(|| format!("--home={}", word(&home))));
         words.extend(self.args.mistake.map(|mistake| match mistake {
             Mistake::Unchecked => "--mistake=unchecked".to_owned(),
             Mistake::Lease => "--mistake=lease".to_owned(),
@@ -362,7 +365,7 @@ impl Node {
 }
 
 /// The folder is of one drill at a time.
-fn lock(folder: &Path) -> Result<File, Error> {
+pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
     if let Some(parent) = folder.parent() {
         std::fs::create_dir_all(parent)?;
     }

@@ -58,8 +58,9 @@ pub(crate) async fn measure(cluster: &Cluster) -> Result<(), Error> {
     steady().await?;
     begin(cluster).await?;
     planned(cluster).await?;
-    fail_over(cluster, 2, "kill -9").await?;
-    fail_over(cluster, 3, "silence").await?;
+    fail_over(cluster, (2, 1), Loss::Killed).await?;
+    fail_over(cluster, (3, 2), Loss::Silent).await?;
+    fail_over(cluster, (6, 3), Loss::Restarted).await?;
     crowd(cluster).await
 }
 
@@ -143,18 +144,45 @@ async fn planned(cluster: &Cluster) -> Result<(), Error> {
     Ok(())
 }
 
+/// How a node is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Its program is killed.
+    Killed,
+    /// Nobody can reach it.
+    Silent,
+    /// Its program is killed, and started again on its data directory.
+    Restarted,
+}
+
+impl Loss {
+    /// From when it counts, and how long it may take.
+    fn goal(self, session: Duration) -> (&'static str, Duration) {
+        match self {
+            Loss::Killed => ("kill -9", session + Duration::from_secs(1)),
+            Loss::Silent => ("silence", session + Duration::from_secs(1)),
+            Loss::Restarted => {
+                ("kill -9, from its start on its data directory", Duration::from_secs(1))
+            }
+        }
+    }
+}
+
 /// How long the rooms of a node that is lost do not answer.
-async fn fail_over(cluster: &Cluster, part: u64, how: &str) -> Result<(), Error> {
-    let at = part as usize - 1;
+async fn fail_over(cluster: &Cluster, (part, at): (u64, usize), how: Loss) -> Result<(), Error> {
     let node = &cluster.nodes[at];
     let load = Load { except: Some(at), ..WATCHED };
     let mut clients = cluster.call(part, load, &CLIENTS)?;
     sleep(BEFORE).await;
-    let lost = clock::now();
-    if how == "silence" {
-        cluster.network.unplug(node.host)?;
-    } else {
-        node.kill().await?;
+    let mut lost = clock::now();
+    match how {
+        Loss::Silent => cluster.network.unplug(node.host)?,
+        Loss::Killed => node.kill().await?,
+        Loss::Restarted => {
+            node.kill().await?;
+            lost = clock::now();
+            cluster.start(node).await?;
+        }
     }
     sleep(cluster.session() + 2 * BEFORE).await;
     clients.end().await?;
@@ -175,12 +203,12 @@ async fn fail_over(cluster: &Cluster, part: u64, how: &str) -> Result<(), Error>
     let is_new = |key: &str, epoch: u64| before.get(key).is_some_and(|before| epoch > *before);
     let lost = after.iter().filter(|(key, (_, epoch))| is_new(key, *epoch));
     let times: Vec<_> = lost.map(|(_, (time, _))| *time).collect();
-    let goal = cluster.session() + Duration::from_secs(1);
-    println!("fail-over after {how}: {} rooms, {} (goal {goal:?})", times.len(), spread(times));
-    if how == "silence" {
-        cluster.network.plug(node.host)?;
-    } else {
-        cluster.start(node).await?;
+    let (what, goal) = how.goal(cluster.session());
+    println!("fail-over after {what}: {} rooms, {} (goal {goal:?})", times.len(), spread(times));
+    match how {
+        Loss::Silent => cluster.network.plug(node.host)?,
+        Loss::Killed => cluster.start(node).await?,
+        Loss::Restarted => {}
     }
     cluster.joined(node, None).await?;
     sleep(BALANCE).await;

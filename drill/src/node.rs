@@ -12,7 +12,8 @@ use innkeeper::{CallError, ChildSpec, Keyed, Supervisor};
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::{Net, Tcp, Tls};
 use innkeeper_cluster::ownership::Over;
-use innkeeper_cluster::{Cluster, Membership, Settings};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
+use innkeeper_cluster::{Cluster, Home, Membership, Settings, VERSIONS};
 use innkeeper_etcd::{Etcd, Options};
 use innkeeper_judge::records::{Noted, Outcome};
 use parking_lot::RwLock;
@@ -54,6 +55,9 @@ pub(crate) struct NodeArgs {
     /// How many shards there are.
     #[arg(long)]
     pub(crate) shards: u16,
+    /// Its data directory: killed and started again on it, it need not wait for its old session.
+    #[arg(long)]
+    pub(crate) home: Option<PathBuf>,
     /// What it does wrong, for the judge to find.
     #[arg(long)]
     pub(crate) mistake: Option<Mistake>,
@@ -116,10 +120,13 @@ impl Node {
             weight: 1,
             shards: args.shards,
             session: Duration::from_millis(args.session_ms),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let options = Options { endpoints: args.etcd.clone(), ..Options::default() };
+        let home = args.home.as_ref().map(|path| Home::open(path, &Machine)).transpose()?;
         loop {
-            let joining = join(net.clone(), &settings, &options);
+            let joining = join(net.clone(), &settings, &options, home.as_ref());
             let (cluster, membership) = tokio::select! {
                 joined = joining => joined,
                 _ = end.recv() => return Ok(()),
@@ -170,11 +177,20 @@ impl Node {
 }
 
 /// Tries until it is part of the cluster: etcd may be away, and its old session still there.
-async fn join(net: Arc<dyn Net>, settings: &Settings, options: &Options) -> (Cluster, Membership) {
+async fn join(
+    net: Arc<dyn Net>,
+    settings: &Settings,
+    options: &Options,
+    home: Option<&Home>,
+) -> (Cluster, Membership) {
     loop {
         if let Ok(etcd) = Etcd::connect(options, Duration::from_secs(2)).await {
-            let (etcd, clock) = (Arc::new(etcd), Arc::new(Machine));
-            match Cluster::join(etcd, clock, net.clone(), settings).await {
+            let (etcd, clock, net) = (Arc::new(etcd), Arc::new(Machine), net.clone());
+            let joined = match home {
+                Some(home) => Cluster::join_from(etcd, clock, net, settings, home).await,
+                None => Cluster::join(etcd, clock, net, settings).await,
+            };
+            match joined {
                 Ok(joined) => return joined,
                 Err(error) => eprintln!("not joined: {error}"),
             }

@@ -1,12 +1,16 @@
 //! Where a drill takes place: in namespaces of its own for network, mounts and processes, so that
 //! the system removes all of it when the director is gone, whatever it died of.
 
+use std::fs::{read_dir, read_to_string};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::director::DirectorArgs;
+use crate::director::{self, DirectorArgs};
+use crate::disks;
 use crate::node::Mistake;
 
 /// What it ends with where no drill can take place.
@@ -26,6 +30,9 @@ const TOOLS: [(&str, &str); 8] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("ip", "iproute2"),
 ];
+
+/// How often it is looked whether a director was killed.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Namespaces for network, mounts and processes.
 const NAMESPACES: [&str; 5] = ["--net", "--mount", "--pid", "--fork", "--mount-proc"];
@@ -60,7 +67,31 @@ fn direct(args: &DirectorArgs) -> Result<ExitStatus, crate::Error> {
     let mut direct = Command::new("setpriv");
     direct.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES).arg("--kill-child=TERM");
     direct.arg(std::env::current_exe()?).arg("direct").args(args.words());
-    Ok(direct.status()?)
+    // What is left of one whose stage was killed as well.
+    if director::lock(&args.folder).is_ok() {
+        disks::thaw_left(&args.folder);
+    }
+    let mut directing = direct.spawn()?;
+    loop {
+        if let Some(status) = directing.try_wait()? {
+            return Ok(status);
+        }
+        if is_killed(directing.id()) {
+            disks::thaw_left(&args.folder);
+        }
+        sleep(LOOK);
+    }
+}
+
+/// Whether a director has ended, though whoever started it still waits: for all that there is in
+/// its namespace, of which some may wait for a disk that is frozen.
+fn is_killed(starter: u32) -> bool {
+    let children = read_to_string(format!("/proc/{starter}/task/{starter}/children"));
+    let children = children.unwrap_or_default();
+    // It may not have been started yet.
+    let Some(director) = children.split_whitespace().next() else { return false };
+    // While it runs it has files open.
+    read_dir(format!("/proc/{director}/fd")).map_or(true, |mut files| files.next().is_none())
 }
 
 /// Why none can take place.

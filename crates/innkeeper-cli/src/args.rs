@@ -279,6 +279,9 @@ pub enum ClusterCommand {
         /// How long a session is to last.
         #[arg(long, value_name = "DUR", value_parser = parse_duration)]
         session_length: Option<Duration>,
+        /// How long etcd may take to find a new leader.
+        #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+        etcd_failover: Option<Duration>,
         /// Which cluster.
         #[command(flatten)]
         at: OperatorArgs,
@@ -286,6 +289,17 @@ pub enum ClusterCommand {
     /// Begin a new generation after etcd was restored from a snapshot: stop all nodes, restore, do
     /// this, start them.
     NewGeneration {
+        /// Which cluster.
+        #[command(flatten)]
+        at: OperatorArgs,
+    },
+    /// Show which versions of the protocol the nodes speak, while they are restarted one by one
+    /// with another release.
+    Upgrade {
+        /// End it: from now on every node speaks the newest version that this program speaks, and
+        /// one that does not is refused.
+        #[arg(long)]
+        finalize: bool,
         /// Which cluster.
         #[command(flatten)]
         at: OperatorArgs,

@@ -37,10 +37,16 @@ pub struct ClusterArgs {
     pub advertise: Option<String>,
 
     /// For how long a session lasts without a heartbeat, in a new cluster: after that long a node
-    /// that is silent is replaced. At least 5s.
+    /// that is silent is replaced. At least 3s, and twice --etcd-failover.
     #[arg(long, value_name = "DUR", default_value = "5s", env = "INNKEEPER_SESSION_LENGTH")]
     #[arg(value_parser = parse_duration)]
     pub session_length: Duration,
+
+    /// How long etcd may take to find a new leader, in a new cluster. The default is that of etcd's
+    /// own timers.
+    #[arg(long, value_name = "DUR", default_value = "2500ms", env = "INNKEEPER_ETCD_FAILOVER")]
+    #[arg(value_parser = parse_duration)]
+    pub etcd_failover: Duration,
 
     /// How many shards a new cluster is made with.
     #[arg(long, value_name = "N", default_value = "1024", env = "INNKEEPER_SHARDS")]

@@ -33,10 +33,12 @@ async fn carry_out(args: &ClusterCommandArgs) -> Result<(), Failure> {
         ClusterCommand::Evict { node, confirm_terminated, at } => {
             operator::evict(at, node, *confirm_terminated).await
         }
-        ClusterCommand::Reconfigure { shards, session_length, at } => {
-            operator::reconfigure(at, *shards, *session_length).await
+        ClusterCommand::Reconfigure { shards, session_length, etcd_failover, at } => {
+            operator::reconfigure(at, *shards, *session_length, *etcd_failover).await
         }
         ClusterCommand::NewGeneration { at } => operator::new_generation(at).await,
+        ClusterCommand::Upgrade { finalize: false, at } => operator::versions(at).await,
+        ClusterCommand::Upgrade { finalize: true, at } => operator::finalize(at).await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::{Tcp, Tls};
-use innkeeper_cluster::{Home, Settings};
+use innkeeper_cluster::{Home, Settings, VERSIONS};
 use innkeeper_etcd::{Etcd, Options};
 use innkeeper_server::Joining;
 
@@ -27,7 +27,7 @@ pub(crate) async fn joining(args: &ServeArgs) -> Result<Option<Joining>, Failure
         let what = "each node of a cluster has a name of its own, which stays";
         return Err(Failure::new(what).try_next("--node a"));
     }
-    let net = net(at).await?;
+    let net = net(at, &args.node).await?;
     let bound = net.address().map_err(Failure::new)?;
     let settings = Settings {
         cluster: cluster.clone(),
@@ -36,6 +36,8 @@ pub(crate) async fn joining(args: &ServeArgs) -> Result<Option<Joining>, Failure
         weight: at.weight,
         shards: at.shards,
         session: at.session_length,
+        fail_over: at.etcd_failover,
+        versions: VERSIONS,
     };
     let home = home(at)?.map(Arc::new);
     let (coordinator, clock, net) =
@@ -70,7 +72,7 @@ fn advertised(at: &ClusterArgs, bound: SocketAddr) -> Result<String, Failure> {
     }
 }
 
-async fn net(at: &ClusterArgs) -> Result<Tcp, Failure> {
+async fn net(at: &ClusterArgs, node: &str) -> Result<Tcp, Failure> {
     let listen = at.listen.as_deref().unwrap_or_default();
     let address: SocketAddr = listen.parse().map_err(|_| {
         let what = format_args!("expected IP:PORT, got {listen:?} (--listen)");
@@ -80,7 +82,8 @@ async fn net(at: &ClusterArgs) -> Result<Tcp, Failure> {
         (Some(ca), Some(cert), Some(key)) => {
             let chain = text(cert, "--tls-cert")?;
             let (key, ca) = (text(key, "--tls-key")?, text(ca, "--tls-ca")?);
-            let tls = Tls::from_pem(&chain, &key, &ca);
+            let tls =
+                Tls::from_pem(&chain, &key, &ca).and_then(|tls| tls.check(node).map(|()| tls));
             Tcp::bind(address, &tls.map_err(|why| wrong(cert, "--tls-cert", &why))?).await
         }
         _ if at.insecure_cluster => Tcp::bind_insecure(address).await,

@@ -25,10 +25,19 @@ pub(crate) async fn reconfigure(
     _: &OperatorArgs,
     _: Option<u16>,
     _: Option<Duration>,
+    _: Option<Duration>,
 ) -> Result<(), Failure> {
     without()
 }
 
 pub(crate) async fn new_generation(_: &OperatorArgs) -> Result<(), Failure> {
+    without()
+}
+
+pub(crate) async fn versions(_: &OperatorArgs) -> Result<(), Failure> {
+    without()
+}
+
+pub(crate) async fn finalize(_: &OperatorArgs) -> Result<(), Failure> {
     without()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use innkeeper_cluster::VERSIONS;
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::operator::{self, Changes};
 
@@ -33,9 +34,11 @@ pub(crate) async fn reconfigure(
     at: &OperatorArgs,
     shards: Option<u16>,
     session: Option<Duration>,
+    fail_over: Option<Duration>,
 ) -> Result<(), Failure> {
     let etcd = connect(&at.etcd).await?;
-    let changed = operator::reconfigure(&etcd, &at.cluster, Changes { shards, session }).await;
+    let changes = Changes { shards, session, fail_over };
+    let changed = operator::reconfigure(&etcd, &at.cluster, changes).await;
     let now = changed.map_err(Failure::new)?;
     let (shards, session, generation) = (now.shards, now.session, now.generation);
     output::talk(&format!(
@@ -53,6 +56,33 @@ pub(crate) async fn new_generation(at: &OperatorArgs) -> Result<(), Failure> {
     output::talk(&format!(
         "cluster {}: generation {}; start its nodes",
         at.cluster, now.generation
+    ));
+    Ok(())
+}
+
+/// Shows which versions of the protocol the nodes speak.
+pub(crate) async fn versions(at: &OperatorArgs) -> Result<(), Failure> {
+    let etcd = connect(&at.etcd).await?;
+    let (now, nodes) = operator::versions(&etcd, &at.cluster).await.map_err(Failure::new)?;
+    for (node, spoken) in nodes {
+        let spoken = spoken.map_or("cannot be read".to_owned(), |it| format!("speaks {it}"));
+        output::talk(&format!("node {}: {spoken}", output::printable(&node)));
+    }
+    output::talk(&format!(
+        "cluster {}: every node speaks version {}; this program speaks {VERSIONS}",
+        at.cluster, now.protocol
+    ));
+    Ok(())
+}
+
+/// Ends an upgrade.
+pub(crate) async fn finalize(at: &OperatorArgs) -> Result<(), Failure> {
+    let etcd = connect(&at.etcd).await?;
+    let raised = operator::finalize(&etcd, &at.cluster, VERSIONS).await;
+    let now = raised.map_err(Failure::new)?;
+    output::talk(&format!(
+        "cluster {}: every node speaks version {} from now on; one that does not is refused",
+        at.cluster, now.protocol
     ));
     Ok(())
 }

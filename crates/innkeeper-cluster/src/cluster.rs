@@ -26,7 +26,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::Tenure;
+use innkeeper::placement::{Tenure, current};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::frame::Under;
 use crate::home::Home;
-use crate::join::{self, JoinError, PROTOCOL, Settings};
+use crate::join::{self, JoinError, Settings};
 use crate::limits;
 use crate::links::{LinkSettings, Links, Standing};
 use crate::net::Net;
@@ -201,7 +201,8 @@ impl Cluster {
         let settings = LinkSettings {
             cluster: settings.cluster.clone(),
             name: settings.name.clone(),
-            versions: PROTOCOL..=PROTOCOL,
+            versions: settings.versions,
+            key: node.key(),
             session: settings.session,
         };
         let standing: Arc<dyn Standing> = inner.clone();
@@ -244,6 +245,19 @@ impl Cluster {
 }
 
 impl Inner {
+    /// The ownership that a right stands for, if it is one of this cluster: a program may have a
+    /// part in several, and each has its own shards of the same numbers.
+    pub(crate) fn own(&self, tenure: &dyn Tenure) -> Option<Under> {
+        let any: &dyn Any = tenure;
+        let right = any.downcast_ref::<Owning>()?;
+        right.is_of(&self.node).then_some(right.under)
+    }
+
+    /// Under what it is said that is said now: that of the process which says it.
+    pub(crate) fn under(&self) -> Option<Under> {
+        current().and_then(|tenure| self.own(&*tenure))
+    }
+
     pub(crate) fn links(&self) -> &Links {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
@@ -289,12 +303,6 @@ impl Inner {
         let part = 0.5 + ((dice >> 40) % 1024) as f64 / 2048.0;
         longest.mul_f64(part)
     }
-}
-
-/// The ownership that a right stands for, if it is one of a cluster.
-pub(crate) fn own(tenure: &dyn Tenure) -> Option<Under> {
-    let any: &dyn Any = tenure;
-    any.downcast_ref::<Owning>().map(|right| right.under)
 }
 
 impl Standing for Inner {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::coordinator::{Change, Comparison, Entry, Transaction};
 use crate::ownership::record::{
-    Compare, Key, Member, NodeId, Owned, Record, Session, Txn, Value, Write,
+    Compare, Key, Member, NodeId, Owned, Record, Session, Txn, Value, Versions, Write,
 };
 
 /// Where everything of one cluster is written.
@@ -91,8 +91,15 @@ fn write(value: &Value) -> Vec<u8> {
         Value::Owned(Owned { epoch, owner: Session { node, created } }) => {
             format!("epoch={epoch}\nowner={:016x}\ncreated={created}\n", node.0)
         }
-        Value::Member(Member { name, address, weight, draining }) => {
-            format!("name={name}\naddress={address}\nweight={weight}\ndraining={draining}\n")
+        Value::Member(Member { name, address, weight, draining, versions, key }) => {
+            let Versions { oldest, newest } = versions;
+            let mut text = format!("name={name}\naddress={address}\nweight={weight}\n");
+            text += &format!("draining={draining}\nversions={oldest}-{newest}\n");
+            if let Some(key) = key {
+                let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+                text += &format!("key={hex}\n");
+            }
+            text
         }
     }
     .into_bytes()
@@ -111,8 +118,24 @@ fn read(key: Key, text: &str) -> Option<Value> {
             address: field(text, "address")?.to_owned(),
             weight: number(text, "weight")?,
             draining: number(text, "draining")?,
+            versions: field(text, "versions").map_or(Some(Versions::FIRST), versions)?,
+            key: field(text, "key").map_or(Some(None), |hex| public(hex).map(Some))?,
         }),
     })
+}
+
+fn versions(text: &str) -> Option<Versions> {
+    let (oldest, newest) = text.split_once('-')?;
+    Some(Versions { oldest: oldest.parse().ok()?, newest: newest.parse().ok()? })
+}
+
+fn public(hex: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    let is_whole = hex.len() == 2 * key.len() && hex.is_ascii();
+    for (at, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    is_whole.then_some(key)
 }
 
 pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -145,10 +168,19 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let node = NodeId(u64::MAX - 1);
-        let (name, address) = ("a=b".to_owned(), "[::1]:9".to_owned());
+        let member = Member {
+            name: "a=b".to_owned(),
+            address: "[::1]:9".to_owned(),
+            weight: 3,
+            draining: true,
+            versions: Versions { oldest: 1, newest: 12 },
+            key: Some(std::array::from_fn(|at| at as u8 * 8)),
+        };
+        let unsigned = Member { versions: Versions::FIRST, key: None, ..member.clone() };
         for (key, value) in [
             (Key::Beat(node), Value::Beat(7)),
-            (Key::Node(node), Value::Member(Member { name, address, weight: 3, draining: true })),
+            (Key::Node(node), Value::Member(member)),
+            (Key::Node(node), Value::Member(unsigned)),
             (Key::Shard(9), Value::Owned(Owned { epoch: 5, owner: Session { node, created: 6 } })),
         ] {
             let read = Prefix::new("c").record(&entry(key, &value)).unwrap();
@@ -162,6 +194,22 @@ mod tests {
         entry.value.as_mut().unwrap().extend(b"colour=red\n");
         let read = Prefix::new("c").record(&entry).unwrap();
         assert_eq!(read.value, Some(Value::Beat(7)));
+    }
+
+    /// A13
+    #[test]
+    fn a_node_of_the_first_version_is_read_from_what_it_writes() {
+        let mut entry = entry(Key::Node(NodeId(1)), &Value::Beat(0));
+        entry.value = Some(b"name=a\naddress=b\nweight=1\ndraining=false\n".to_vec());
+        let Some(Value::Member(member)) = Prefix::new("c").record(&entry).unwrap().value else {
+            panic!("no member")
+        };
+        assert_eq!((member.versions, member.key), (Versions::FIRST, None));
+        for bad in ["versions=1", "versions=1-x", "key=12", "key=zz"] {
+            let mut worse = entry.clone();
+            worse.value.as_mut().unwrap().extend(format!("{bad}\n").bytes());
+            assert_eq!(Prefix::new("c").record(&worse), None, "{bad}");
+        }
     }
 
     #[test]

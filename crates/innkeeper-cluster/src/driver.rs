@@ -9,12 +9,13 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::codec::Prefix;
-use crate::configuration::Written;
+use crate::configuration::{News, Written};
 use crate::coordinator::{
-    Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction, Watch,
+    Committed, Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction, Watch,
 };
 use crate::limits;
 use crate::node::Shared;
+use crate::ownership::record::Versions;
 use crate::ownership::{Answer, Command, Event, Over, RequestId};
 
 /// One session, from its registration until it is over.
@@ -22,8 +23,9 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     pub(crate) coordinator: Arc<dyn Coordinator>,
     pub(crate) prefix: Prefix,
-    /// What the session was made under.
+    /// What the session was made under, or what that was raised to.
     pub(crate) agreed: Written,
+    pub(crate) versions: Versions,
     pub(crate) reports: mpsc::Receiver<Event>,
     pub(crate) orders: mpsc::Sender<Command>,
     /// Orders that nobody has taken yet. A shard has one or two at most: each is given only after
@@ -31,11 +33,15 @@ pub(crate) struct Driver {
     pub(crate) waiting: VecDeque<Command>,
     pub(crate) asked: JoinSet<Told>,
     pub(crate) is_listing: bool,
+    /// Whether what it was asked last was not answered.
+    pub(crate) is_silent: bool,
 }
 
 /// What the coordinator said.
 pub(crate) enum Told {
     Answer(RequestId, Answer),
+    /// There was none.
+    Silence(RequestId, String),
     List(Result<(Listing, Box<dyn Watch>), CoordinatorError>),
     Rewound(String),
 }
@@ -108,24 +114,27 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, request: RequestId, mut transaction: Transaction) {
-        // Whatever revisions say: in another past of the coordinator it is nobody's session.
-        transaction.compares.push(self.agreed.compare(&self.prefix));
-        let (coordinator, within) = (self.coordinator.clone(), self.shared.request_time());
+    fn send(&mut self, request: RequestId, transaction: Transaction) {
+        let within = self.shared.request_time();
+        let asking = Asking {
+            coordinator: self.coordinator.clone(),
+            prefix: self.prefix.clone(),
+            agreed: self.agreed.clone(),
+            versions: self.versions,
+            within,
+        };
         self.asked.spawn(async move {
             // The implementation keeps to the deadline; this one is for those that do not.
-            let commit = coordinator.commit(transaction, within);
-            let answer = match tokio::time::timeout(2 * within, commit).await {
-                Ok(Ok(committed)) if committed.done => Answer::Done(committed.revision),
-                Ok(Ok(_)) => Answer::Refused,
-                Ok(Err(CoordinatorError::Rewound(why))) => return Told::Rewound(why),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "no answer from the coordinator");
-                    Answer::Unknown
+            let commit = tokio::time::timeout(2 * within, asking.commit(transaction));
+            match commit.await {
+                Ok(Ok(committed)) if committed.done => {
+                    Told::Answer(request, Answer::Done(committed.revision))
                 }
-                Err(_) => Answer::Unknown,
-            };
-            Told::Answer(request, answer)
+                Ok(Ok(_)) => Told::Answer(request, Answer::Refused),
+                Ok(Err(CoordinatorError::Rewound(why))) => Told::Rewound(why),
+                Ok(Err(error)) => Told::Silence(request, error.to_string()),
+                Err(_) => Told::Silence(request, "no answer in time".to_owned()),
+            }
         });
     }
 
@@ -156,7 +165,19 @@ impl Driver {
     /// The watch to go on with, if there is a new one.
     fn hear(&mut self, told: Told) -> Option<Box<dyn Watch>> {
         match told {
-            Told::Answer(request, answer) => self.tell(Event::Answered { request, answer }),
+            Told::Answer(request, answer) => {
+                if std::mem::take(&mut self.is_silent) {
+                    tracing::info!("the coordinator answers again");
+                }
+                self.tell(Event::Answered { request, answer });
+            }
+            Told::Silence(request, why) => {
+                // Once: it is asked several times a second.
+                if !std::mem::replace(&mut self.is_silent, true) {
+                    tracing::warn!(why, "the coordinator does not do what it is asked");
+                }
+                self.tell(Event::Answered { request, answer: Answer::Unknown });
+            }
             Told::List(Ok((listing, watch))) => {
                 self.is_listing = false;
                 self.look(&listing.entries);
@@ -181,8 +202,14 @@ impl Driver {
     /// Whether the cluster was configured anew. A hint, for the next heartbeat is refused as well;
     /// but it knows the reason.
     fn look(&mut self, entries: &[Entry]) {
-        if entries.iter().any(|entry| self.agreed.is_replaced(&self.prefix, entry)) {
-            self.hear(Told::Rewound("the cluster was configured anew".to_owned()));
+        for entry in entries {
+            match self.agreed.news(&self.prefix, entry) {
+                News::None => {}
+                News::Raised(raised) if speaks(self.versions, &raised) => self.agreed = raised,
+                News::Raised(_) | News::Replaced => {
+                    self.hear(Told::Rewound("the cluster was configured anew".to_owned()));
+                }
+            }
         }
     }
 
@@ -206,6 +233,45 @@ impl Driver {
             }
         }
     }
+}
+
+/// Who asks the coordinator for one transaction.
+struct Asking {
+    coordinator: Arc<dyn Coordinator>,
+    prefix: Prefix,
+    agreed: Written,
+    versions: Versions,
+    within: Duration,
+}
+
+impl Asking {
+    /// Carries it out under what the session was made under, or under what that was raised to
+    /// meanwhile: it was refused for sure then, so it can be asked for again.
+    async fn commit(mut self, transaction: Transaction) -> Result<Committed, CoordinatorError> {
+        loop {
+            let mut asked = transaction.clone();
+            // Whatever revisions say: in another past of the coordinator it is nobody's session.
+            asked.compares.push(self.agreed.compare(&self.prefix));
+            let committed = self.coordinator.commit(asked, self.within).await?;
+            if committed.done {
+                return Ok(committed);
+            }
+            let listing = self.coordinator.list(self.prefix.agreed(), self.within).await?;
+            let mut news = listing.entries.iter().map(|it| self.agreed.news(&self.prefix, it));
+            let raised = news.find_map(|news| match news {
+                News::Raised(raised) if speaks(self.versions, &raised) => Some(raised),
+                _ => None,
+            });
+            match raised {
+                Some(raised) => self.agreed = raised,
+                None => return Ok(committed),
+            }
+        }
+    }
+}
+
+fn speaks(versions: Versions, agreed: &Written) -> bool {
+    versions.contains(agreed.configuration.protocol)
 }
 
 /// What the watch says next; without one, nothing.

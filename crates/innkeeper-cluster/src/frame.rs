@@ -1,13 +1,18 @@
 //! What is said on a link between two nodes, as plain data, and how it is written.
 //!
 //! ```text
-//! connection = MAGIC  frame (Hello)  ...        the side that connected
-//!            = frame (Welcome or Refused)  ...  the other
+//! connection = MAGIC  frame (Hello)  [frame (Signed)]  ...         the side that connected
+//!            = frame (Welcome or Refused)  [frame (Signed)]  ...   the other
 //! frame      = length (4 bytes, the lowest first)  body (postcard)
 //! ```
 //!
 //! The first three kinds of frame and [`Hello`] are the same in every version of the protocol, so
-//! that two versions can at least tell each other so. What users say is opaque here.
+//! that two versions can at least tell each other so. From version 2 on each side signs the
+//! connection in the greeting ([`Frame::Signed`]), where there is something to sign.
+//!
+//! A release adds a field to a frame by writing it behind the end, on links of version 2 or later:
+//! whoever does not know it skips it. A new kind of frame, or another meaning, takes a new version.
+//! What users say is opaque here.
 
 mod hello;
 #[cfg(test)]
@@ -113,6 +118,11 @@ pub enum Frame<B = Bytes> {
         id: Id,
         /// Why.
         reason: Ended<B>,
+    },
+    /// The connection, signed with the key of this start of a program.
+    Signed {
+        /// The signature.
+        signature: B,
     },
 }
 
@@ -231,6 +241,7 @@ impl<B> Frame<B> {
             Frame::Unsubscribe { id } => Frame::Unsubscribe { id },
             Frame::Event { id, under, body } => Frame::Event { id, under, body: f(body) },
             Frame::Down { id, reason } => Frame::Down { id, reason: reason.map(f) },
+            Frame::Signed { signature } => Frame::Signed { signature: f(signature) },
         }
     }
 }
@@ -298,7 +309,8 @@ impl Frame {
             | Frame::Ask { .. }
             | Frame::Told { .. }
             | Frame::Unsubscribe { .. }
-            | Frame::Down { .. } => None,
+            | Frame::Down { .. }
+            | Frame::Signed { .. } => None,
         }
     }
 
@@ -321,7 +333,8 @@ impl Frame {
             }
             Frame::Reply { outcome: Outcome::Done(body) | Outcome::Declined(body), .. }
             | Frame::Event { body, .. }
-            | Frame::Down { reason: Ended::Said(body), .. } => body.len(),
+            | Frame::Down { reason: Ended::Said(body), .. }
+            | Frame::Signed { signature: body } => body.len(),
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)

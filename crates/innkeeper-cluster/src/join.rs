@@ -4,6 +4,7 @@ mod name;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -12,12 +13,15 @@ use crate::configuration::{self, Configuration, Unreadable, Written};
 use crate::coordinator::{Change, Comparison, Coordinator, CoordinatorError, Transaction};
 use crate::home::{Home, HomeError};
 use crate::limits;
-use crate::ownership::record::{Key, Member, NodeId, Session, Shard, Txn, Value, Write};
+use crate::ownership::record::{Key, Member, NodeId, Session, Shard, Txn, Value, Versions, Write};
 use crate::ownership::timing::{Now, Timing, TooShort};
+use crate::start_key::{NoRandomness, SIGNED_SINCE, StartKey};
 use name::{Asking, Free};
 
-/// The version of what is written in the coordinator and said between nodes.
-pub const PROTOCOL: u64 = 1;
+/// The versions of what is written in the coordinator and said between nodes that this release
+/// speaks: the newest, and the one before. In version 2 connections are signed
+/// ([`StartKey`]), and what a later release adds to a frame is skipped.
+pub const VERSIONS: Versions = Versions { oldest: 1, newest: 2 };
 
 /// What a node joins with.
 #[derive(Clone, Debug)]
@@ -34,6 +38,12 @@ pub struct Settings {
     pub shards: Shard,
     /// How long a session lasts in a new cluster. In an old one it has to be the same.
     pub session: Duration,
+    /// How long the coordinator may take to find a new leader, likewise: a session is at least
+    /// twice as long, and 3 s.
+    pub fail_over: Duration,
+    /// The versions of the protocol that it speaks: [`VERSIONS`], or fewer. In an old cluster the
+    /// one that all of it speaks has to be among them; a new one begins with the newest.
+    pub versions: Versions,
 }
 
 /// Why a node is not part of the cluster. It runs nothing of it.
@@ -42,12 +52,19 @@ pub struct Settings {
 pub enum JoinError {
     /// The cluster is configured with another value.
     Differs {
-        /// Of what: `shards`, `session length` or `protocol`.
+        /// Of what: `shards`, `session length` or `etcd fail-over`.
         what: &'static str,
         /// As the cluster has it.
         theirs: u64,
         /// As this node was told.
         ours: u64,
+    },
+    /// This program does not speak what all nodes of the cluster speak.
+    Protocol {
+        /// The version that each node of the cluster speaks, or some that are later.
+        theirs: u64,
+        /// What this program speaks.
+        ours: Versions,
     },
     /// What the cluster is configured with cannot be read.
     Unreadable {
@@ -69,6 +86,8 @@ pub enum JoinError {
     NoShards,
     /// A session that is too short.
     TooShort(TooShort),
+    /// The operating system gives no random numbers.
+    NoRandomness(NoRandomness),
     /// The data directory.
     Home(HomeError),
     /// The coordinator did not do it. If nobody knows whether it did, the name may be taken until
@@ -76,17 +95,36 @@ pub enum JoinError {
     Coordinator(CoordinatorError),
 }
 
+impl JoinError {
+    /// Whether to try again is of no use while this program runs: it is told something that does
+    /// not fit, or its coordinator is not the one that it was.
+    pub fn is_final(&self) -> bool {
+        match self {
+            JoinError::NameInUse { .. } | JoinError::Home(_) | JoinError::Unreadable { .. } => {
+                false
+            }
+            JoinError::Coordinator(error) => matches!(error, CoordinatorError::Rewound(_)),
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Differs { what, theirs, ours } => {
-                let unit = if *what == "session length" { " ms" } else { "" };
+                let unit = if *what == "shards" { "" } else { " ms" };
                 write!(f, "{what}: the cluster has {theirs}{unit}, this node {ours}{unit}; ")?;
-                if *what == "protocol" {
-                    return write!(f, "use a release that speaks version {theirs}");
-                }
                 write!(f, "start it with {theirs}{unit}, or ")?;
                 f.write_str("stop all nodes and reconfigure the cluster")
+            }
+            JoinError::Protocol { theirs, ours } => {
+                write!(f, "protocol: the cluster needs version {theirs}, this program speaks ")?;
+                write!(f, "{ours}; use a release that speaks version {theirs}")?;
+                if *theirs < ours.oldest {
+                    write!(f, " and this one's, and finalize the upgrade to that first")?;
+                }
+                Ok(())
             }
             JoinError::Unreadable { key } => write!(f, "{key} cannot be read"),
             JoinError::NameInUse { name } => {
@@ -99,6 +137,7 @@ impl fmt::Display for JoinError {
             }
             JoinError::NoShards => f.write_str("shards: expected at least 1, got 0"),
             JoinError::TooShort(error) => error.fmt(f),
+            JoinError::NoRandomness(error) => error.fmt(f),
             JoinError::Home(error) => error.fmt(f),
             JoinError::Coordinator(error) => error.fmt(f),
         }
@@ -129,6 +168,7 @@ impl From<Unreadable> for JoinError {
 pub(crate) struct Joined {
     pub(crate) session: Session,
     pub(crate) member: Member,
+    pub(crate) key: Arc<StartKey>,
     pub(crate) timing: Timing,
     pub(crate) prefix: Prefix,
     /// What it was made under.
@@ -154,11 +194,15 @@ pub(crate) async fn join(
     home.map_or(Ok(()), |home| home.check(&settings.cluster))?;
     let prefix = Prefix::new(&settings.cluster);
     let asking = Asking { coordinator, clock, prefix: &prefix, timing, home };
+    let key = Arc::new(StartKey::new().map_err(JoinError::NoRandomness)?);
+    let signs = settings.versions.newest >= SIGNED_SINCE;
     let member = Member {
         name: settings.name.clone(),
         address: settings.address.clone(),
         weight: settings.weight,
         draining: false,
+        versions: settings.versions,
+        key: signs.then(|| key.public()),
     };
     for _ in 0..limits::JOIN_TRIES {
         let agreed = agree(coordinator, &prefix, settings).await?;
@@ -178,7 +222,7 @@ pub(crate) async fn join(
                 // The proof of our death would do with less, and the session is there.
                 tracing::warn!(%error, "the session was not written down");
             }
-            return Ok(Joined { session, member, timing, prefix, agreed, sent });
+            return Ok(Joined { session, member, key, timing, prefix, agreed, sent });
         }
     }
     Err(JoinError::NameInUse { name: settings.name.clone() })
@@ -195,7 +239,7 @@ fn check(settings: &Settings) -> Result<Timing, JoinError> {
     if settings.shards == 0 {
         return Err(JoinError::NoShards);
     }
-    Timing::new(settings.session).map_err(JoinError::TooShort)
+    Timing::new(settings.session, settings.fail_over).map_err(JoinError::TooShort)
 }
 
 /// What makes a session.
@@ -230,7 +274,9 @@ async fn agree(
     prefix: &Prefix,
     settings: &Settings,
 ) -> Result<Written, JoinError> {
-    let ours = Configuration::new(PROTOCOL, u64::from(settings.shards), settings.session, 1);
+    let (shards, versions) = (u64::from(settings.shards), settings.versions);
+    let (session, fail_over) = (settings.session, settings.fail_over);
+    let ours = Configuration::first(versions.newest, shards, session, fail_over);
     configuration::create(coordinator, prefix, &ours).await?;
     let written = configuration::read(coordinator, prefix).await?;
     let Some(written) = written else {
@@ -238,11 +284,14 @@ async fn agree(
     };
     let written = written?;
     let theirs = written.configuration;
-    let ms = |session: Duration| u64::try_from(session.as_millis()).unwrap_or(u64::MAX);
+    if !versions.contains(theirs.protocol) {
+        return Err(JoinError::Protocol { theirs: theirs.protocol, ours: versions });
+    }
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     for (what, theirs, ours) in [
-        ("protocol", theirs.protocol, ours.protocol),
         ("shards", theirs.shards, ours.shards),
         ("session length", ms(theirs.session), ms(ours.session)),
+        ("etcd fail-over", ms(theirs.fail_over), ms(ours.fail_over)),
     ] {
         if theirs != ours {
             return Err(JoinError::Differs { what, theirs, ours });

@@ -24,6 +24,7 @@ mod node;
 pub mod operator;
 pub mod ownership;
 mod remote;
+pub mod start_key;
 pub mod subscriber;
 pub mod trace;
 
@@ -31,7 +32,7 @@ pub use burial::bury;
 pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};
 pub use configuration::Configuration;
 pub use home::{Home, HomeError};
-pub use join::{JoinError, PROTOCOL, Settings};
+pub use join::{JoinError, Settings, VERSIONS};
 pub use node::{Node, Orders, Running};
 pub use remote::{Exposes, Remote};
 

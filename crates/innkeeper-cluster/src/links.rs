@@ -26,7 +26,6 @@ mod standing;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,8 +43,9 @@ pub use standing::Standing;
 use crate::frame::{Frame, Message, Request, Under};
 use crate::limits;
 use crate::net::{Later, Net, Wire};
-use crate::ownership::record::Session;
+use crate::ownership::record::{Session, Versions};
 use crate::ownership::timing::EFFECTS;
+use crate::start_key::StartKey;
 use guest::Guest;
 use handshake::{Identity, NoLink};
 use line::Times;
@@ -61,8 +61,10 @@ pub struct LinkSettings {
     pub cluster: String,
     /// The node's name in it.
     pub name: String,
-    /// The versions of the protocol that it speaks.
-    pub versions: RangeInclusive<u64>,
+    /// The versions of the protocol that it speaks, as its record says.
+    pub versions: Versions,
+    /// What it signs connections with; its record has the public part.
+    pub key: Arc<StartKey>,
     /// How long a session lasts.
     pub session: Duration,
 }
@@ -129,14 +131,14 @@ impl Links {
         service: Arc<dyn Service>,
         settings: &LinkSettings,
     ) -> (Links, Linking) {
-        let LinkSettings { cluster, name, versions, session } = settings.clone();
+        let LinkSettings { cluster, name, versions, key, session } = settings.clone();
         // A question for each half of a heartbeat, and two for what an effect is taken for.
         let ask = (session / 10).min(EFFECTS * 2 / 5);
         let times = Times { ask, silence: session, effects: EFFECTS.as_nanos() as u64 };
         let core = Arc::new(Core {
             net,
             standing,
-            identity: Identity { cluster, name, versions },
+            identity: Identity { cluster, name, versions, key },
             times,
             peers: RwLock::default(),
             guests: Mutex::default(),

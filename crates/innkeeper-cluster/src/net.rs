@@ -14,6 +14,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use crate::coordinator::Later;
+pub use crate::start_key::Binding;
 pub use tcp::{BindError, Tcp};
 pub use tls::{Tls, TlsError};
 
@@ -51,6 +52,10 @@ pub struct Wire {
 pub trait Proof: Send + Sync {
     /// Whether it may have this name.
     fn is_named(&self, name: &str) -> bool;
+
+    /// What only the two ends of this connection know, and no other connection ever has. `None`:
+    /// there is nothing that whoever is in between could not know as well, and nothing to sign.
+    fn binding(&self) -> Option<Binding>;
 }
 
 /// Nobody proves anything: whoever can connect is believed.
@@ -60,6 +65,10 @@ pub struct Unproven;
 impl Proof for Unproven {
     fn is_named(&self, _: &str) -> bool {
         true
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        None
     }
 }
 

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::ownership::record::{Epoch, Member, NodeId, Owned, Session, Shard};
 use crate::ownership::timing::{Now, Timing};
 use crate::ownership::{Command, Config, Event, Gate, Over, Ownership, Release};
+use crate::start_key::StartKey;
 
 /// A node of a cluster. Clones are the same node.
 ///
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     name: String,
     machine: Mutex<Ownership>,
     clock: Arc<dyn Clock>,
+    key: Arc<StartKey>,
     timing: Timing,
     shards: Shard,
     /// How often a session has come or gone.
@@ -164,6 +166,7 @@ impl Node {
             name: settings.name.clone(),
             machine: Mutex::new(machine),
             clock,
+            key: joined.key,
             timing: joined.timing,
             shards: settings.shards,
             membership: watch::channel(0).0,
@@ -179,11 +182,13 @@ impl Node {
             coordinator,
             prefix: joined.prefix,
             agreed: joined.agreed,
+            versions: settings.versions,
             reports: reported,
             orders,
             waiting: VecDeque::new(),
             asked: JoinSet::new(),
             is_listing: false,
+            is_silent: false,
         };
         let (ended, over) = watch::channel(None);
         let running = Running {
@@ -283,6 +288,16 @@ impl Node {
     /// This node's session.
     pub fn session(&self) -> Session {
         self.shared.machine.lock().session()
+    }
+
+    /// Whether it is the same node of the same cluster.
+    pub(crate) fn is(&self, other: &Node) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// What this start of the program signs connections with.
+    pub(crate) fn key(&self) -> Arc<StartKey> {
+        self.shared.key.clone()
     }
 
     /// How many shards the cluster has.

@@ -11,7 +11,7 @@ use crate::configuration::{self, Configuration, Unreadable, Written};
 use crate::coordinator::{Change, Comparison, Coordinator, CoordinatorError, Entry, Transaction};
 use crate::limits;
 use crate::ownership::proof::Death;
-use crate::ownership::record::{Session, Shard, Value};
+use crate::ownership::record::{Session, Shard, Value, Versions};
 use crate::ownership::timing::{Timing, TooShort};
 
 /// Why nothing was changed.
@@ -42,6 +42,20 @@ pub enum OperatorError {
     Live {
         /// The nodes that have them, by name.
         names: Vec<String>,
+    },
+    /// Some nodes do not speak that version of the protocol.
+    Outdated {
+        /// The version.
+        version: u64,
+        /// By name, and what each of them speaks. `None`: its record cannot be read.
+        nodes: Vec<(String, Option<Versions>)>,
+    },
+    /// This program does not speak what the nodes of the cluster speak.
+    Foreign {
+        /// The version that all of them speak.
+        theirs: u64,
+        /// What this program speaks.
+        ours: Versions,
     },
     /// A cluster without shards.
     NoShards,
@@ -74,6 +88,20 @@ impl fmt::Display for OperatorError {
                 write!(f, "expected no live node, got `{}`; ", names.join("`, `"))?;
                 f.write_str("stop them all, or wait until their sessions are over")
             }
+            OperatorError::Outdated { version, nodes } => {
+                write!(f, "version {version} of the protocol: ")?;
+                for (name, versions) in nodes {
+                    match versions {
+                        Some(versions) => write!(f, "node `{name}` speaks {versions}; ")?,
+                        None => write!(f, "`{name}` cannot be read; ")?,
+                    }
+                }
+                f.write_str("start them with a release that speaks it, and finalize then")
+            }
+            OperatorError::Foreign { theirs, ours } => {
+                write!(f, "protocol: the cluster needs version {theirs}, this program speaks ")?;
+                write!(f, "{ours}; use a release that speaks version {theirs}")
+            }
             OperatorError::NoShards => f.write_str("shards: expected at least 1, got 0"),
             OperatorError::TooShort(error) => error.fmt(f),
             OperatorError::Raced => {
@@ -105,6 +133,8 @@ pub struct Changes {
     pub shards: Option<Shard>,
     /// How long a session lasts. `None`: as long as it did.
     pub session: Option<Duration>,
+    /// How long the coordinator may take to find a new leader. `None`: as long as it did.
+    pub fail_over: Option<Duration>,
 }
 
 /// What a cluster is configured with.
@@ -186,8 +216,10 @@ pub async fn reconfigure(
         return Err(OperatorError::NoShards);
     }
     let session = changes.session.unwrap_or(now.session);
-    Timing::new(session).map_err(OperatorError::TooShort)?;
-    let next = Configuration::new(now.protocol, shards, session, now.generation + 1);
+    let fail_over = changes.fail_over.unwrap_or(now.fail_over);
+    Timing::new(session, fail_over).map_err(OperatorError::TooShort)?;
+    let mut next = now.next();
+    (next.shards, next.session, next.fail_over) = (shards, session, fail_over);
     replace(coordinator, &prefix, &written, next).await
 }
 
@@ -208,9 +240,51 @@ pub async fn new_generation(
     let prefix = Prefix::new(cluster);
     let listing = coordinator.list(prefix.agreed(), limits::JOIN_WAIT).await?;
     let written = find(&prefix, cluster, &listing.entries)?;
-    let Configuration { protocol, shards, session, generation, .. } = written.configuration;
-    let next = Configuration::new(protocol, shards, session, generation + 1);
-    replace(coordinator, &prefix, &written, next).await
+    replace(coordinator, &prefix, &written, written.configuration.next()).await
+}
+
+/// Which versions of the protocol the nodes of a cluster speak, by name. One whose record cannot be
+/// read speaks none.
+///
+/// # Errors
+/// As [`configuration`].
+pub async fn versions(
+    coordinator: &dyn Coordinator,
+    cluster: &str,
+) -> Result<(Configuration, Vec<(String, Option<Versions>)>), OperatorError> {
+    let prefix = Prefix::new(cluster);
+    let listing = coordinator.list(prefix.all(), limits::JOIN_WAIT).await?;
+    let written = find(&prefix, cluster, &listing.entries)?;
+    Ok((written.configuration, spoken(&prefix, &listing.entries)))
+}
+
+/// Ends an upgrade: from now on every node speaks the newest version that this program speaks, and
+/// who does not is not taken any more. Nothing is changed for nodes that run. Answers with what is
+/// agreed on then; so it does where that was so before.
+///
+/// # Errors
+/// [`OperatorError::Outdated`]: some node does not speak it. [`OperatorError::Raced`]: one joined
+/// meanwhile. [`OperatorError::Foreign`]: this program does not speak what the cluster speaks now.
+/// [`OperatorError::NoCluster`], [`OperatorError::Unreadable`], [`OperatorError::Coordinator`].
+pub async fn finalize(
+    coordinator: &dyn Coordinator,
+    cluster: &str,
+    ours: Versions,
+) -> Result<Configuration, OperatorError> {
+    let prefix = Prefix::new(cluster);
+    // At one revision: if anybody joins after it, the configuration was written since.
+    let listing = coordinator.list(prefix.all(), limits::JOIN_WAIT).await?;
+    let written = find(&prefix, cluster, &listing.entries)?;
+    let (now, version) = (written.configuration, ours.newest);
+    if !ours.contains(now.protocol) {
+        return Err(OperatorError::Foreign { theirs: now.protocol, ours });
+    }
+    let mut nodes = spoken(&prefix, &listing.entries);
+    nodes.retain(|(_, spoken)| !spoken.is_some_and(|spoken| spoken.contains(version)));
+    if !nodes.is_empty() {
+        return Err(OperatorError::Outdated { version, nodes });
+    }
+    replace(coordinator, &prefix, &written, now.raised_to(version)).await
 }
 
 fn find(prefix: &Prefix, cluster: &str, entries: &[Entry]) -> Result<Written, OperatorError> {
@@ -222,12 +296,17 @@ fn find(prefix: &Prefix, cluster: &str, entries: &[Entry]) -> Result<Written, Op
 
 /// Who has a session, by name; by where it is written, if that cannot be read.
 fn live(prefix: &Prefix, entries: &[Entry]) -> Vec<String> {
-    let name = |entry: &Entry| match prefix.record(entry)?.value {
-        Some(Value::Member(member)) => Some(member.name),
-        _ => None,
-    };
+    spoken(prefix, entries).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Who has a session, and what it speaks.
+fn spoken(prefix: &Prefix, entries: &[Entry]) -> Vec<(String, Option<Versions>)> {
     let nodes = entries.iter().filter(|entry| entry.key.starts_with(&prefix.nodes()));
-    nodes.map(|entry| name(entry).unwrap_or_else(|| entry.key.clone())).collect()
+    let spoken = nodes.map(|entry| match prefix.record(entry).and_then(|record| record.value) {
+        Some(Value::Member(member)) => (member.name, Some(member.versions)),
+        _ => (entry.key.clone(), None),
+    });
+    spoken.collect()
 }
 
 async fn replace(
@@ -239,7 +318,7 @@ async fn replace(
     let key = prefix.agreed();
     let transaction = Transaction {
         compares: vec![Comparison::Modified(key.clone(), old.modified)],
-        writes: vec![Change::Put(key, new.to_string().into_bytes())],
+        writes: vec![Change::Put(key, old.replaced_by(&new))],
     };
     let committed = coordinator.commit(transaction, limits::JOIN_WAIT).await?;
     committed.done.then_some(new).ok_or(OperatorError::Raced)

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/apart.rs"]
+mod apart;
 #[path = "cluster/hearing.rs"]
 mod hearing;
 #[path = "cluster/listening.rs"]

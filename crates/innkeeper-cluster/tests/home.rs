@@ -12,8 +12,8 @@ use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
     Change, Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
 };
-use innkeeper_cluster::ownership::timing::Now;
-use innkeeper_cluster::{Home, HomeError, JoinError, Node, Settings, bury};
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::{Home, HomeError, JoinError, Node, Settings, VERSIONS, bury};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -33,6 +33,8 @@ fn settings(cluster: &str) -> Settings {
         weight: 1,
         shards: 8,
         session: 5 * SECOND,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     }
 }
 

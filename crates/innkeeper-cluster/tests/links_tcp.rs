@@ -11,8 +11,13 @@ mod nodes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use innkeeper_cluster::VERSIONS;
+use innkeeper_cluster::frame::{self, Frame, Hello, LENGTH_BYTES, MAGIC, Refusal, Welcome};
 use innkeeper_cluster::links::{Failed, NotExecuted, Origin};
-use innkeeper_cluster::net::{BindError, Net, Tcp, Tls, TlsError};
+use innkeeper_cluster::net::{BindError, Net, Tcp, Tls, TlsError, Wire};
+use innkeeper_cluster::ownership::record::Member;
+use innkeeper_cluster::start_key::{End, StartKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -106,6 +111,91 @@ async fn a_node_without_a_certificate_is_not_heard() {
     assert!(b.heard.calls.lock().is_empty());
 }
 
+/// A12: whoever has a copy of a node's certificate, and knows its session, is not its program.
+#[tokio::test]
+async fn a_certificate_without_the_key_of_the_start_is_refused_on_both_sides() {
+    let authority = Authority::new();
+    let (one, two) = (authority.give("node-1"), authority.give("node-2"));
+    let world = World::new();
+    let (a, _) = node(&world, 1, secure(&one).await);
+    let (b, _) = node(&world, 2, secure(&two).await);
+    a.links.request(b.session, nobody(), call("!"), 10 * SECOND).await.unwrap();
+    // It is where another session is looked for that has the same name, and that it may be.
+    let other = StartKey::new().unwrap();
+    let of_another = |key: &StartKey| {
+        let public = key.public();
+        move |member: &mut Member| member.key = Some(public)
+    };
+    let tcp = secure(&one).await;
+    let address = tcp.address().unwrap().to_string();
+    let copy = world.node_with(Arc::new(tcp), world.enter(1, &address), &world.settings(1));
+    world.describe(copy.session, of_another(&other));
+    let refused = copy.links.request(b.session, nobody(), call("?"), 10 * SECOND).await;
+    let text = "not delivered: the other node refused: node `node-1`: the connection is not signed \
+                by the key of that start of its program; look for another program with its \
+                certificate";
+    assert_eq!(refused.unwrap_err().to_string(), text);
+    let (c, _) = node(&world, 3, secure(&authority.give("node-3")).await);
+    let unreached = c.links.request(copy.session, nobody(), call("?"), 3 * SECOND).await;
+    let text = unreached.unwrap_err().to_string();
+    assert!(text.contains("refusing: node `node-1`: the connection is not signed"), "{text}");
+    assert!(copy.heard.calls.lock().is_empty());
+}
+
+/// A12
+#[tokio::test]
+async fn a_greeting_that_was_heard_on_another_connection_is_refused() {
+    let authority = Authority::new();
+    let world = World::new();
+    let (b, address) = node(&world, 2, secure(&authority.give("node-2")).await);
+    let (tcp, me) = (secure(&authority.give("node-1")).await, world.enter(1, "nowhere"));
+    let key = StartKey::new().unwrap();
+    world.describe(me, |member| {
+        (member.versions, member.key) = (VERSIONS, Some(key.public()));
+    });
+    let greet = async |signature: Option<Bytes>, end: End| {
+        let mut wire = tcp.connect(address.to_string(), "node-2".to_owned()).await.unwrap();
+        let binding = wire.proof.binding().expect("it is over TLS");
+        let signature = signature.unwrap_or_else(|| key.sign(end, &binding).into());
+        let hello = Hello {
+            versions: (VERSIONS.oldest, VERSIONS.newest),
+            cluster: "test".to_owned(),
+            name: "node-1".to_owned(),
+            session: (me.node.0, me.created),
+            to: (b.session.node.0, b.session.created),
+            nonce: 0,
+        };
+        let mut bytes = MAGIC.to_vec();
+        frame::encode(&Frame::Hello(hello), &mut bytes).unwrap();
+        frame::encode(&Frame::Signed { signature: signature.clone() }, &mut bytes).unwrap();
+        wire.writer.write_all(&bytes).await.unwrap();
+        wire.writer.flush().await.unwrap();
+        (hear(&mut wire).await, hear(&mut wire).await, signature)
+    };
+    let (first, second, signature) = greet(None, End::Dialled).await;
+    assert!(matches!(first, Some(Frame::Welcome(Welcome { version: 2, .. }))), "{first:?}");
+    let Some(Frame::Signed { signature: theirs }) = second else { panic!("{second:?}") };
+    let refused = Some(Frame::Refused(Refusal::Start { name: "node-1".to_owned() }));
+    for (signature, end) in [
+        (Some(signature), End::Dialled),
+        (Some(theirs), End::Dialled),
+        (None, End::Answered),
+        (Some(Bytes::new()), End::Dialled),
+    ] {
+        let (answer, then, _) = greet(signature, end).await;
+        assert_eq!((answer, then), (refused.clone(), None));
+    }
+}
+
+/// A frame. `None`: the connection was closed.
+async fn hear(wire: &mut Wire) -> Option<Frame> {
+    let mut length = [0; LENGTH_BYTES];
+    wire.reader.read_exact(&mut length).await.ok()?;
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    wire.reader.read_exact(&mut body).await.ok()?;
+    Some(frame::decode(&Bytes::from(body)).unwrap())
+}
+
 #[tokio::test]
 async fn without_tls_only_this_machine_is_listened_to_and_spoken_to() {
     let error = Tcp::bind_insecure("0.0.0.0:0".parse().unwrap()).await.unwrap_err();
@@ -138,6 +228,27 @@ fn what_is_no_certificate_is_refused_by_what_it_should_be() {
     assert!(mixed.starts_with("certificate, key and authority:"), "{mixed}");
     let tls = Tls::from_pem(certificate, key, authority).unwrap();
     assert_eq!(format!("{tls:?}"), "Tls { .. }", "no key is shown");
+}
+
+#[test]
+fn a_certificate_that_nobody_would_believe_is_known_before_it_is_shown() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let check = |given: &Given, name: &str| {
+        let tls = Tls::from_pem(&given.certificate, &given.key, &given.authority).unwrap();
+        tls.check(name).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&authority.give("node-1"), "node-1"), Ok(()));
+    let pretender = Given { authority: authority.pem(), ..foreign.give("node-1") };
+    for (given, name, why) in [
+        (authority.give("node-1"), "node-2", "not valid for name"),
+        (authority.give_expired("node-1"), "node-1", "expired"),
+        (pretender, "node-1", "invalid peer certificate"),
+        (authority.give("node-1"), "a b", "dns name"),
+    ] {
+        let text = check(&given, name).unwrap_err();
+        let begin = format!("no node would believe the certificate of `{name}`: ");
+        assert!(text.starts_with(&begin) && text.contains(why), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
-use innkeeper_cluster::ownership::timing::{EFFECTS, Now};
+use innkeeper_cluster::ownership::timing::{EFFECTS, FAIL_OVER_DEFAULT, Now};
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over};
-use innkeeper_cluster::{JoinError, Node, Orders, Running, Settings};
+use innkeeper_cluster::{JoinError, Node, Orders, Running, Settings, VERSIONS};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -40,6 +40,8 @@ fn settings(name: &str) -> Settings {
         weight: 1,
         shards: SHARDS,
         session: 5 * SECOND,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     }
 }
 
@@ -142,7 +144,16 @@ async fn a_cluster_of_another_make_is_not_joined() {
             "session length: the cluster has 5000 ms, this node 9000 ms; \
              start it with 5000 ms, or stop all nodes and reconfigure the cluster",
         ),
-        (other(|it| it.session = SECOND), "session length: expected at least 5000 ms, got 1000 ms"),
+        (
+            other(|it| it.session = SECOND),
+            "session length: expected at least 5000 ms, got 1000 ms; etcd may take 2500 ms to find \
+             a new leader (etcd fail-over)",
+        ),
+        (
+            other(|it| it.fail_over = SECOND),
+            "etcd fail-over: the cluster has 2500 ms, this node 1000 ms; start it with 2500 ms, or \
+             stop all nodes and reconfigure the cluster",
+        ),
         (other(|it| it.shards = 0), "shards: expected at least 1, got 0"),
         (
             other(|it| it.name = "a\nb".to_owned()),
@@ -236,8 +247,9 @@ async fn a_cluster_that_speaks_another_protocol_or_cannot_be_read_is_not_joined(
     let text = String::from_utf8(entry.value.unwrap()).unwrap();
     for (text, expected) in [
         (
-            text.replace("protocol=1\n", "protocol=2\n"),
-            "protocol: the cluster has 2, this node 1; use a release that speaks version 2",
+            text.replace("protocol=2\n", "protocol=3\n"),
+            "protocol: the cluster needs version 3, this program speaks 1 to 2; use a release that \
+             speaks version 3",
         ),
         ("garbage".to_owned(), "/innkeeper/test/cfg cannot be read"),
     ] {

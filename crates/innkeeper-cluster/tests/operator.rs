@@ -11,9 +11,9 @@ use innkeeper_cluster::coordinator::{
     Committed, Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction, Watch,
 };
 use innkeeper_cluster::operator::{self, Changes, OperatorError};
-use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 use innkeeper_cluster::ownership::{Gate, Over};
-use innkeeper_cluster::{JoinError, Node, Settings};
+use innkeeper_cluster::{JoinError, Node, Settings, VERSIONS};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +41,8 @@ fn settings(name: &str) -> Settings {
         weight: 1,
         shards: SHARDS,
         session: 5 * SECOND,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     }
 }
 
@@ -95,7 +97,7 @@ async fn a_node_that_is_said_to_be_terminated_is_replaced_before_its_session_is_
 #[tokio::test(start_paused = true)]
 async fn a_cluster_is_configured_anew_while_nobody_has_a_session() {
     let memory = Memory::new();
-    let changes = Changes { shards: Some(16), session: None };
+    let changes = Changes { shards: Some(16), ..Changes::default() };
     let none = operator::reconfigure(&memory, "test", changes).await.unwrap_err();
     assert_eq!(none.to_string(), "there is no cluster `test`; its first node makes it");
     let (node, _task) = start(&memory, &settings("a")).await;
@@ -123,7 +125,7 @@ async fn a_configuration_that_nothing_can_be_built_on_is_refused() {
     node.leave().await;
     node.over().await;
     let reconfigure = async |shards, session| {
-        let changes = Changes { shards, session };
+        let changes = Changes { shards, session, fail_over: None };
         operator::reconfigure(&memory, "test", changes).await.unwrap_err().to_string()
     };
     let before = operator::configuration(&memory, "test").await;
@@ -170,7 +172,7 @@ async fn a_node_that_joins_meanwhile_is_noticed() {
     let (node, _task) = start(&memory, &settings("a")).await;
     node.leave().await;
     node.over().await;
-    let changes = Changes { shards: Some(16), session: None };
+    let changes = Changes { shards: Some(16), ..Changes::default() };
     let raced = operator::reconfigure(&Racing(memory.clone()), "test", changes).await;
     assert_eq!(raced, Err(OperatorError::Raced));
     assert_eq!(operator::configuration(&memory, "test").await.unwrap().shards, 8);

@@ -11,9 +11,9 @@ use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
     Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
 };
-use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 use innkeeper_cluster::ownership::{Gate, Over};
-use innkeeper_cluster::{Node, Settings};
+use innkeeper_cluster::{Node, Settings, VERSIONS};
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,6 +75,8 @@ async fn start(coordinator: Arc<Counting>) -> (Node, tokio::task::JoinHandle<Ove
         weight: 1,
         shards: 1_024,
         session: 5 * SECOND,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     };
     let clock = Arc::new(Runtime(Instant::now()));
     let (node, mut orders, running) = Node::join(coordinator, clock, &settings).await.unwrap();

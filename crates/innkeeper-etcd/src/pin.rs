@@ -32,7 +32,8 @@ impl Pin {
         if revision < floor {
             return Err(CoordinatorError::Rewound(format!(
                 "etcd is at revision {revision} and has been at {floor}: it was restored from an \
-                 older snapshot"
+                 older snapshot; stop all nodes, begin a new generation (innkeeper cluster \
+                 new-generation), and start them"
             )));
         }
         let mut known = self.0.lock();
@@ -46,7 +47,8 @@ impl Pin {
             return Ok(());
         }
         Err(CoordinatorError::Rewound(format!(
-            "this is etcd cluster {cluster:x}, and it was {known:x} at the start"
+            "this is etcd cluster {cluster:x}, and it was {known:x} at the start; if it is to take \
+             the place of that one, stop all nodes, and start them"
         )))
     }
 }

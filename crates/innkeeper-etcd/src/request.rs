@@ -23,6 +23,10 @@ const NOT_DONE: [i32; 8] = [
     16, // unauthenticated
 ];
 
+/// What etcd says when it has as much as it may keep, or has had: it takes no more until somebody
+/// has ended the alarm.
+const NO_SPACE: &str = "database space exceeded";
+
 /// The outcome, and which etcd it came from.
 pub(crate) async fn commit(
     member: &Member,
@@ -132,7 +136,11 @@ pub(crate) fn unused(member: &Member, refused: Refused) -> CoordinatorError {
 
 /// What an error means: only where the server says that it did nothing is that known.
 pub(crate) fn failed<T>(member: &Member, error: &Error) -> Outcome<T> {
-    let why = format!("{}: {}", member.endpoint(), describe(error));
+    let mut why = format!("{}: {}", member.endpoint(), describe(error));
+    if why.contains(NO_SPACE) {
+        why += "; etcd is full: compact and defragment it, or give it a larger \
+                --quota-backend-bytes, and end its alarm (etcdctl alarm disarm)";
+    }
     match error {
         Error::GRpcStatus(status) if NOT_DONE.contains(&(status.code() as i32)) => {
             Outcome::NotDone(CoordinatorError::NotDone(why))

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::{Change, Coordinator, CoordinatorError, Transaction, suite};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Gate, Over};
-use innkeeper_cluster::{Node, Settings};
+use innkeeper_cluster::{Node, Settings, VERSIONS};
 use innkeeper_etcd::{ConnectError, Etcd, Options};
 use server::{Server, Servers};
 
@@ -173,6 +174,8 @@ async fn a_node_freezes_while_etcd_is_stopped_and_goes_on_with_the_same_epochs()
         weight: 1,
         shards: 16,
         session: Duration::from_secs(5),
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     };
     let etcd = Arc::new(connect(&servers).await);
     let (node, mut orders, running) = Node::join(etcd, Arc::new(Machine), &settings).await.unwrap();

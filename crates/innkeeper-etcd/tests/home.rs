@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::Coordinator;
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Command as Order, Event, Gate};
-use innkeeper_cluster::{Home, HomeError, JoinError, Node, Orders, Settings, bury};
+use innkeeper_cluster::{Home, HomeError, JoinError, Node, Orders, Settings, VERSIONS, bury};
 use innkeeper_etcd::{Etcd, Options};
 use server::Servers;
 
@@ -80,6 +81,8 @@ fn settings(session: Duration) -> Settings {
         weight: 1,
         shards: SHARDS,
         session,
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     }
 }
 

@@ -98,7 +98,8 @@ impl Drained {
 /// 1012, its rooms are killed, and it joins again.
 ///
 /// # Errors
-/// [`RunError`] if it could not start.
+/// [`RunError`] if it could not start, or can never join again: its cluster was configured anew, or
+/// the coordinator was put back to an older state.
 ///
 /// # Cancel safety
 /// Dropping the future ends the server without a drain.
@@ -116,7 +117,7 @@ pub async fn run(
             match &config.cluster {
                 None => Ok(None),
                 Some(joining) if is_first => Membership::first(joining).await.map(Some),
-                Some(joining) => Ok(Some(Membership::again(joining).await)),
+                Some(joining) => Membership::again(joining).await.map(Some),
             }
         };
         let mut membership = tokio::select! {

@@ -66,11 +66,12 @@ impl Membership {
         Ok(Membership { cluster, frozen, session: task })
     }
 
-    /// Joins once more after a session that has ended; tries until that works.
-    pub(crate) async fn again(joining: &Joining) -> Membership {
+    /// Joins once more after a session that has ended; tries until that works, or cannot any more.
+    pub(crate) async fn again(joining: &Joining) -> Result<Membership, JoinError> {
         loop {
             match Membership::first(joining).await {
-                Ok(membership) => return membership,
+                Ok(membership) => return Ok(membership),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => {
                     let node = &joining.settings.name;
                     tracing::warn!(node, %error, "cannot join the cluster again; trying on");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -100,6 +101,8 @@ pub(crate) struct Room {
     members: Members,
     users: Users,
     diff: Diff,
+    /// Who has not been told yet who is there, by the reference of the join.
+    newcomers: HashMap<MemberId, Option<String>>,
     gauge: Arc<Gauge>,
 }
 
@@ -156,12 +159,12 @@ impl Room {
             members: Members::default(),
             users: Users::default(),
             diff: Diff::default(),
+            newcomers: HashMap::new(),
             gauge,
         })
     }
 
-    /// Lets somebody in. The reply frame and the list of users are told here, so that nothing said
-    /// later can come before them.
+    /// Lets somebody in. The reply frame is told here, so that nothing said later can come before it.
     #[call]
     pub(crate) fn join(
         &mut self,
@@ -180,16 +183,14 @@ impl Room {
             node: &self.node,
             history: &self.history,
         });
-        let (join, topic) = (join_ref.as_deref(), self.topic.clone());
-        let reply = frame::encode(join, reference.as_deref(), &topic, "phx_reply", &welcome);
-        self.users.add(&user, meta.clone());
-        let state = frame::encode(join, None, &topic, "presence_state", &self.users);
-        for frame in [reply, state] {
-            // Who is gone already is found out below.
-            let _ = ctx.push(&seat, Heard::Owed(frame));
-        }
+        let (join, reference) = (join_ref.as_deref(), reference.as_deref());
+        let reply = frame::encode(join, reference, &self.topic, "phx_reply", &welcome);
+        // Who is gone already is found out when it is next told something.
+        let _ = ctx.push(&seat, Heard::Owed(reply));
         self.changed(ctx);
+        self.users.add(&user, meta.clone());
         self.diff.joined(&user, meta.clone());
+        self.newcomers.insert(id, join_ref);
         if seat.is_distant() {
             // Nobody tells this room if that node is no more.
             let (seat, room) = (seat.clone(), ctx.process());
@@ -233,13 +234,22 @@ impl Room {
         self.tell_all(&user, text, ctx)
     }
 
-    /// Tells everybody who has come and gone. One of these is under way while there is something to
-    /// tell, behind what waits already: many joins at once make one change.
+    /// Tells everybody who has come and gone, and those who have come who is there. One of these is
+    /// under way while there is something to tell, behind what waits already: many joins at once make
+    /// one change and one list.
     #[cast]
     pub(crate) fn tell_changes(&mut self, ctx: &mut Context<Self>) {
-        let diff = std::mem::take(&mut self.diff);
+        let (diff, newcomers) = (take(&mut self.diff), take(&mut self.newcomers));
         let frame = frame::encode(None, None, &self.topic, "presence_diff", &diff);
-        self.pass_on(&frame, ctx);
+        self.pass_on(&frame, |id| !newcomers.contains_key(id), ctx);
+        let list = frame::tail(&self.users);
+        for (id, join_ref) in newcomers {
+            let Some(member) = self.members.all.get(&id) else { continue };
+            let head = frame::head(join_ref.as_deref(), &self.topic, "presence_state", &list);
+            if ctx.push(&member.seat, Heard::List(head, list.clone())).is_err() {
+                self.remove(id, ctx);
+            }
+        }
     }
 
     /// Who is in it: the first of them, by name. Only asked by who looks at this room.
@@ -261,7 +271,7 @@ impl Room {
 
     /// The room goes on at another node; its members are told to join again.
     async fn on_handoff(&mut self) -> Option<Vec<u8>> {
-        let history = std::mem::take(&mut self.history);
+        let history = take(&mut self.history);
         // Numbers and JSON can always be written as JSON.
         serde_json::to_vec(&Luggage { seq: self.seq, history }).ok()
     }
@@ -281,14 +291,21 @@ impl Room {
         }
         self.history.push_back(line);
         self.gauge.messages.store(self.seq, Ordering::Relaxed);
-        self.pass_on(&frame, ctx);
+        self.pass_on(&frame, |_| true, ctx);
         self.seq
     }
 
-    /// Passes a frame to everybody, the same bytes; drops those who are too slow for it.
-    fn pass_on(&mut self, frame: &Bytes, ctx: &mut Context<Self>) {
+    /// Passes a frame to everybody whom it concerns, the same bytes; drops those who are too slow
+    /// for it.
+    fn pass_on(
+        &mut self,
+        frame: &Bytes,
+        concerns: impl Fn(&MemberId) -> bool,
+        ctx: &mut Context<Self>,
+    ) {
         let mut gone = Vec::new();
-        for (n, (id, member)) in self.members.all.iter().enumerate() {
+        let members = self.members.all.iter().filter(|(id, _)| concerns(id));
+        for (n, (id, member)) in members.enumerate() {
             let by = if n < limits::WRITTEN_BY_ROOM { By::Caller } else { By::Task };
             if ctx.push(&member.seat, Heard::Said(frame.clone(), by)).is_err() {
                 gone.push(*id);
@@ -308,13 +325,21 @@ impl Room {
         self.note_members();
     }
 
-    /// Before the first change since the last diff: has the next diff sent.
+    /// Before the first change since the last diff: has the next diff sent. The more there are to
+    /// hear it, the more changes it may have to wait for.
     fn changed(&mut self, ctx: &mut Context<Self>) {
-        if self.diff.is_empty() && ctx.process().cast(RoomMessage::TellChanges {}).send().is_err() {
-            // The mailbox is full: a moment later, then.
-            let wait = limits::PRESENCE_RETRY;
-            let _ = ctx.send_after(wait, RoomMessage::TellChanges {});
+        if !self.diff.is_empty() {
+            return;
         }
+        let mut wait = limits::presence_wait(self.members.all.len());
+        if wait.is_zero() {
+            if ctx.process().cast(RoomMessage::TellChanges {}).send().is_ok() {
+                return;
+            }
+            // The mailbox is full: a moment later, then.
+            wait = limits::PRESENCE_RETRY;
+        }
+        let _ = ctx.send_after(wait, RoomMessage::TellChanges {});
     }
 
     /// The nodes that these connections came to, each once.

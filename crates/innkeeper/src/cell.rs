@@ -44,19 +44,19 @@ pub(crate) type MessageOf<O> = <<O as Owner>::Process as Process>::Message;
 pub(crate) type Flight = SetOnce<Outcome>;
 
 /// One process, from its first start to its last end.
-// In this order: what the runner writes for each message is not beside what senders write.
+// In this order: what senders write for each message, the lock first of all, is more than a cache
+// line away from what the runner reads and writes for each.
 #[repr(C)]
 pub(crate) struct Cell<O: Owner> {
     /// The number of the live incarnation, or 0: the slot's answer for those who only look, so that
     /// finding a live process takes no lock. Written under the lock.
     live: AtomicU64,
+    core: Mutex<Core<MessageOf<O>>>,
+    pub(crate) owner: O,
     /// Which orders wait for the runner. Written under the lock.
     signal: AtomicU8,
     /// How many messages the runner has taken and not begun. Written by the runner.
     taken: AtomicU32,
-    core: Mutex<Core<MessageOf<O>>>,
-    // Last, for it is hardly written: what is written for each message is not beside another cell.
-    pub(crate) owner: O,
 }
 
 struct Core<M: Message> {

@@ -123,7 +123,7 @@ where
         let asked = Asked { kind: name, version, ask };
         let body = asked::write_asked(&asked).ok_or(Away::Incompatible)?;
         let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
-        let origin = to.origin();
+        let origin = to.origin(self.inner.under());
         Ok((owned.owner, to, body, origin))
     }
 }

@@ -24,6 +24,11 @@ impl Owning {
         Owning { node, under, open }
     }
 
+    /// Whether it is a right of this node, in this cluster.
+    pub(crate) fn is_of(&self, node: &Node) -> bool {
+        self.node.is(node)
+    }
+
     /// Waits until something may be begun under it; `false` if nothing ever may.
     pub(crate) async fn begins(&self) -> bool {
         poll_fn(|cx| {

@@ -11,17 +11,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Failed, Hosted, Later, Standing, Tenure, current};
+use innkeeper::placement::{Failed, Hosted, Later, Standing, Tenure};
 use innkeeper::{
     Away, Gathered, Key, KeyRange, Missing, NoAnswer, NodeCount, NotDelivered, Page, Row, Unknown,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Inner;
 use super::asked::{self, Answered, Ask, Asked};
 use super::seen::Seen;
-use super::{Inner, own};
-use crate::frame::{Message, Request};
+use crate::frame::{Message, Request, Under};
 use crate::limits;
 use crate::links::Origin;
 use crate::ownership::placement::shard_of;
@@ -212,7 +212,7 @@ where
         let body = Asked { kind: P::NAME, version: P::VERSION, ask };
         let body = asked::write(&body).ok_or_else(unread)?;
         let message = Message { scope: self.scope.clone(), body, ..Message::default() };
-        let under = current().and_then(|tenure| own(&*tenure));
+        let under = self.inner.under();
         let (origin, request) = (Origin { sender: 0, under }, Request::Call(message));
         let told = self.inner.links().request(owner, origin, request, left).await;
         let response = told.map_err(|failed| no_answer(asked::failed(failed)))?;
@@ -263,7 +263,7 @@ where
             Look::Count => {
                 let mut counts = vec![0; held.0.len()];
                 let count = |tenure: &dyn Tenure| {
-                    if let Some(shard) = held.shard_of(tenure) {
+                    if let Some(shard) = held.shard_of(self.inner.own(tenure)) {
                         counts[usize::from(shard)] += 1;
                     }
                 };
@@ -273,14 +273,14 @@ where
             }
             Look::Page { range, limit } => {
                 let limit = (*limit).min(innkeeper::limits::PAGE_MAX);
-                let is_held = |tenure: &dyn Tenure| held.shard_of(tenure).is_some();
+                let is_held = |tenure: &dyn Tenure| held.shard_of(self.inner.own(tenure)).is_some();
                 let page = self.here.page(range, limit, is_held).await;
                 held.still(&self.inner);
                 (share.rows, share.next) = (page.rows, page.next);
                 share.rows.retain(|row| self.shard(&row.key).is_some_and(|shard| held.has(shard)));
             }
             Look::StopAll => {
-                let is_held = |tenure: &dyn Tenure| held.shard_of(tenure).is_some();
+                let is_held = |tenure: &dyn Tenure| held.shard_of(self.inner.own(tenure)).is_some();
                 let ending = self.here.end_all(is_held).await;
                 // What comes there later was not there when it was asked for.
                 held.still(&self.inner);
@@ -324,9 +324,9 @@ impl Held {
         self.0.get(usize::from(shard)).is_some_and(Option::is_some)
     }
 
-    /// The shard that a process under this tenure is of, if it is held under the same.
-    fn shard_of(&self, tenure: &dyn Tenure) -> Option<Shard> {
-        let under = own(tenure)?;
+    /// The shard that a process under this right is of, if it is held under the same.
+    fn shard_of(&self, under: Option<Under>) -> Option<Shard> {
+        let under = under?;
         let held = self.0.get(usize::from(under.shard))?;
         (*held == Some(under.epoch)).then_some(under.shard)
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use innkeeper::placement::{Distant, Failed, Pending, current};
+use innkeeper::placement::{Distant, Failed, Pending};
 use innkeeper::{Away, ExitReason, Incarnation, Message, NotDelivered};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
-use super::{Inner, Kind, own};
-use crate::frame::{self, Request};
+use super::{Inner, Kind};
+use crate::frame::{self, Request, Under};
 use crate::limits;
 use crate::links::{Down, Origin, Response};
 use crate::ownership::record::{Epoch, Session, Shard};
@@ -50,8 +50,7 @@ impl To {
     }
 
     /// What is said to one key is said in order, whoever says it; under what they may say it.
-    pub(crate) fn origin(&self) -> Origin {
-        let under = current().and_then(|tenure| own(&*tenure));
+    pub(crate) fn origin(&self, under: Option<Under>) -> Origin {
         let spread = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Origin { sender: self.key.iter().fold(0xcbf2_9ce4_8422_2325, spread), under }
     }
@@ -66,7 +65,8 @@ impl Way {
 
     fn cast(&self, ask: Ask<'_>) -> Result<(), Away> {
         let message = self.message(ask)?;
-        let sent = self.inner.links().send(self.session, self.to.origin(), message);
+        let sent =
+            self.inner.links().send(self.session, self.to.origin(self.inner.under()), message);
         sent.map_err(|why| match asked::undelivered(why) {
             NotDelivered::Away(away) => away,
             _ => Away::Unreachable,
@@ -96,7 +96,8 @@ where
             (None, None) => return self.cast(Ask::Cast { to, message: &said }),
         };
         let message = self.message(ask)?;
-        let (inner, origin, session) = (self.inner.clone(), self.to.origin(), self.session);
+        let (inner, origin, session) =
+            (self.inner.clone(), self.to.origin(self.inner.under()), self.session);
         self.inner.run(async move {
             let told = match listening.clone() {
                 Some(who) => inner.feed(session, origin, message, who, within).await,
@@ -129,8 +130,8 @@ where
         let Ok(message) = self.message(Ask::Watch { to: self.incarnation.to_bits() }) else {
             return tell(ExitReason::Unreachable);
         };
-        let Ok(mut events) = self.inner.links().subscribe(self.session, self.to.origin(), message)
-        else {
+        let origin = self.to.origin(self.inner.under());
+        let Ok(mut events) = self.inner.links().subscribe(self.session, origin, message) else {
             return tell(ExitReason::Unreachable);
         };
         self.inner.run(async move {

@@ -8,7 +8,8 @@ use super::{Bounds, Goal};
 use crate::ownership::link::Link;
 use crate::ownership::proof::Death;
 use crate::ownership::record::{
-    Compare, Epoch, Key, Member, NodeId, Owned, Record, Revision, Session, Txn, Value, Write,
+    Compare, Epoch, Key, Member, NodeId, Owned, Record, Revision, Session, Txn, Value, Versions,
+    Write,
 };
 use crate::ownership::shards::Phase;
 use crate::ownership::timing::{Now, Timing};
@@ -459,5 +460,6 @@ impl Store {
 
 fn member(slot: usize) -> Member {
     let name = char::from(b'a' + slot as u8).to_string();
-    Member { name, address: String::new(), weight: 1, draining: false }
+    let versions = Versions::FIRST;
+    Member { name, address: String::new(), weight: 1, draining: false, versions, key: None }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ownership::link::Nonce;
-use crate::ownership::record::{NodeId, Session};
+use crate::ownership::record::{NodeId, Session, Versions};
 
 /// Who has connected, and to whom. The same in every version of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,13 +63,23 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// It has not proven to be that start of the node's program, but knows its name and session:
+    /// the connection is not signed by the key of that start, or it says of itself to speak other
+    /// versions than that.
+    Start {
+        /// The name.
+        name: String,
+    },
 }
 
 impl Refusal {
     /// Whether to come again later is of no use.
     pub fn is_final(&self) -> bool {
         match self {
-            Refusal::Versions { .. } | Refusal::Cluster { .. } | Refusal::Name { .. } => true,
+            Refusal::Versions { .. }
+            | Refusal::Cluster { .. }
+            | Refusal::Name { .. }
+            | Refusal::Start { .. } => true,
             Refusal::Elsewhere | Refusal::Stranger => false,
         }
     }
@@ -80,8 +90,9 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Versions { here: (low, high), there: (from, to) } => write!(
                 f,
-                "no common protocol version: it speaks {low} to {high}, this node {from} to {to}; \
-                 upgrade the older one"
+                "no common protocol version: it speaks {}, this node {}; upgrade the older one",
+                Versions { oldest: *low, newest: *high },
+                Versions { oldest: *from, newest: *to },
             ),
             Refusal::Cluster { here, there } => {
                 write!(f, "it is of the cluster `{here}`, this node of `{there}`")
@@ -92,6 +103,11 @@ impl fmt::Display for Refusal {
                 f,
                 "the name `{name}` is not proven: use a certificate with it as a subject \
                  alternative name"
+            ),
+            Refusal::Start { name } => write!(
+                f,
+                "node `{name}`: the connection is not signed by the key of that start of its \
+                 program; look for another program with its certificate"
             ),
         }
     }

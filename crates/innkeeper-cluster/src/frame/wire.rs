@@ -27,11 +27,6 @@ pub enum BadFrame {
     },
     /// It ends early, or is none that is known.
     Unreadable,
-    /// There is something behind its end.
-    Trailing {
-        /// How many bytes.
-        bytes: usize,
-    },
 }
 
 impl fmt::Display for BadFrame {
@@ -41,7 +36,6 @@ impl fmt::Display for BadFrame {
                 write!(f, "frame: expected at most {max} bytes, got {bytes}")
             }
             BadFrame::Unreadable => f.write_str("not a frame that is known"),
-            BadFrame::Trailing { bytes } => write!(f, "{bytes} bytes behind the end of a frame"),
         }
     }
 }
@@ -81,16 +75,14 @@ pub fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, BadFrame> {
     Ok(Some(bytes))
 }
 
-/// Reads the body of a frame. What is opaque in it is not copied.
+/// Reads the body of a frame. What is opaque in it is not copied. What stands behind its end was
+/// added by a later release, and is skipped.
 ///
 /// # Errors
 /// [`BadFrame`], whatever the bytes are.
 pub fn decode(body: &Bytes) -> Result<Frame, BadFrame> {
-    let read = postcard::take_from_bytes::<Frame<&[u8]>>(body);
-    let (frame, rest) = read.map_err(|_| BadFrame::Unreadable)?;
-    if !rest.is_empty() {
-        return Err(BadFrame::Trailing { bytes: rest.len() });
-    }
+    let read = postcard::from_bytes::<Frame<&[u8]>>(body);
+    let frame = read.map_err(|_| BadFrame::Unreadable)?;
     Ok(frame.map(|part| if part.is_empty() { Bytes::new() } else { body.slice_ref(part) }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,7 +13,8 @@ use crate::frame::{self, BadFrame, Frame, Hello, LENGTH_BYTES, MAGIC, Refusal, W
 use crate::limits;
 use crate::net::{Proof, Wire};
 use crate::ownership::link::{Link, Nonce};
-use crate::ownership::record::Session;
+use crate::ownership::record::{Member, Session, Versions};
+use crate::start_key::{Binding, End, SIGNED_SINCE, StartKey, is_signed};
 
 /// Why there is no link.
 #[derive(Debug)]
@@ -59,7 +60,8 @@ impl From<BadFrame> for NoLink {
 pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) name: String,
-    pub(crate) versions: RangeInclusive<u64>,
+    pub(crate) versions: Versions,
+    pub(crate) key: Arc<StartKey>,
 }
 
 /// What a link begins with.
@@ -72,16 +74,19 @@ pub(crate) struct Begun {
 
 impl Identity {
     fn versions(&self) -> (u64, u64) {
-        (*self.versions.start(), *self.versions.end())
+        (self.versions.oldest, self.versions.newest)
     }
 
     /// As the one who connected.
     pub(crate) async fn dial(
         &self,
         wire: &mut Wire,
-        to: Session,
+        (to, member): (Session, &Member),
         standing: &dyn Standing,
     ) -> Result<Begun, NoLink> {
+        // Both know beforehand what will be spoken. If it is nothing, the other says so.
+        let common = self.versions.common(member.versions);
+        let signed = common.and_then(|version| signed(version, &*wire.proof));
         let mut proof = Link::default();
         let nonce = proof.ask(standing.now());
         let hello = Hello {
@@ -94,17 +99,20 @@ impl Identity {
         };
         let mut bytes = MAGIC.to_vec();
         frame::encode(&Frame::Hello(hello), &mut bytes)?;
-        send(&mut wire.writer, &bytes).await?;
-        match receive(&mut wire.reader).await? {
-            Frame::Welcome(Welcome { version, remaining, nonce: asked })
-                if self.versions.contains(&version) =>
-            {
-                proof.told(nonce, remaining);
-                Ok(Begun { to, proof, asked: Some(asked) })
-            }
-            Frame::Refused(refusal) => Err(NoLink::Refused(refusal)),
-            _ => Err(NoLink::NotOurs),
+        if let Some(binding) = &signed {
+            self.sign(End::Dialled, binding, &mut bytes)?;
         }
+        send(&mut wire.writer, &bytes).await?;
+        let welcome = match receive(&mut wire.reader).await? {
+            Frame::Welcome(welcome) if Some(welcome.version) == common => welcome,
+            Frame::Refused(refusal) => return Err(NoLink::Refused(refusal)),
+            _ => return Err(NoLink::NotOurs),
+        };
+        if let Some(binding) = &signed {
+            verify(member, End::Answered, binding, wire).await?;
+        }
+        proof.told(nonce, welcome.remaining);
+        Ok(Begun { to, proof, asked: Some(welcome.nonce) })
     }
 
     /// As the one that somebody connected to.
@@ -118,33 +126,55 @@ impl Identity {
         let Frame::Hello(hello) = receive(&mut wire.reader).await? else {
             return Err(NoLink::NotOurs);
         };
-        let mut bytes = Vec::new();
-        if let Err(refusal) = self.check(&hello, &*wire.proof, standing) {
-            frame::encode(&Frame::Refused(refusal.clone()), &mut bytes)?;
-            send(&mut wire.writer, &bytes).await?;
-            wire.writer.shutdown().await?;
-            return Err(NoLink::Refusing(refusal));
-        }
+        let (version, signed) = match self.admit(&hello, wire, standing).await {
+            Ok(admitted) => admitted,
+            Err(NoLink::Refusing(refusal)) => return Err(refuse(wire, refusal).await?),
+            Err(no_link) => return Err(no_link),
+        };
         let mut proof = Link::default();
         let nonce = proof.ask(standing.now());
         let remaining = core.promise();
-        let version = (*self.versions.end()).min(hello.versions.1);
+        let mut bytes = Vec::new();
         frame::encode(&Frame::Welcome(Welcome { version, remaining, nonce }), &mut bytes)?;
+        if let Some(binding) = &signed {
+            self.sign(End::Answered, binding, &mut bytes)?;
+        }
         send(&mut wire.writer, &bytes).await?;
         Ok(Begun { to: frame::session(hello.session), proof, asked: None })
     }
 
-    /// Whether whoever connected may stay.
+    /// The version that is spoken with whoever connected, and what is signed, if they may stay.
+    async fn admit(
+        &self,
+        hello: &Hello,
+        wire: &mut Wire,
+        standing: &dyn Standing,
+    ) -> Result<(u64, Option<Binding>), NoLink> {
+        let checked = self.check(hello, &*wire.proof, standing);
+        let (version, member) = checked.map_err(NoLink::Refusing)?;
+        let signed = signed(version, &*wire.proof);
+        if let Some(binding) = &signed {
+            verify(&member, End::Dialled, binding, wire).await?;
+        }
+        Ok((version, signed))
+    }
+
+    fn sign(&self, end: End, binding: &Binding, bytes: &mut Vec<u8>) -> Result<(), BadFrame> {
+        let signature = Bytes::from(self.key.sign(end, binding));
+        frame::encode(&Frame::Signed { signature }, bytes)
+    }
+
+    /// Whether whoever connected is who they say, and in which version to talk to them.
     fn check(
         &self,
         hello: &Hello,
         proof: &dyn Proof,
         standing: &dyn Standing,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(u64, Member), Refusal> {
         let (here, there) = (self.versions(), hello.versions);
-        if there.0 > here.1 || there.1 < here.0 {
-            return Err(Refusal::Versions { here, there });
-        }
+        let versions = Versions { oldest: there.0, newest: there.1 };
+        let common = self.versions.common(versions);
+        let version = common.ok_or(Refusal::Versions { here, there })?;
         if hello.cluster != self.cluster {
             let (here, there) = (self.cluster.clone(), hello.cluster.clone());
             return Err(Refusal::Cluster { here, there });
@@ -160,9 +190,46 @@ impl Identity {
             Some(member) if member.name != hello.name => {
                 Err(Refusal::Name { name: hello.name.clone() })
             }
-            Some(_) => Ok(()),
+            // Or somebody could do without a signature by saying to speak less.
+            Some(member) if member.versions != versions => {
+                Err(Refusal::Start { name: member.name })
+            }
+            Some(member) => Ok((version, member)),
         }
     }
+}
+
+/// What is signed on a connection, if anything is.
+fn signed(version: u64, proof: &dyn Proof) -> Option<Binding> {
+    (version >= SIGNED_SINCE).then(|| proof.binding()).flatten()
+}
+
+/// Reads the signature of the other side, and whether it is that of this member.
+async fn verify(
+    member: &Member,
+    end: End,
+    binding: &Binding,
+    wire: &mut Wire,
+) -> Result<(), NoLink> {
+    let Frame::Signed { signature } = receive(&mut wire.reader).await? else {
+        return Err(NoLink::NotOurs);
+    };
+    let is_theirs = member.key.is_some_and(|key| is_signed(&key, end, binding, &signature));
+    let refusal = || NoLink::Refusing(Refusal::Start { name: member.name.clone() });
+    is_theirs.then_some(()).ok_or_else(refusal)
+}
+
+/// Tells the other side why it is not taken.
+async fn refuse(wire: &mut Wire, refusal: Refusal) -> Result<NoLink, NoLink> {
+    let mut bytes = Vec::new();
+    frame::encode(&Frame::Refused(refusal.clone()), &mut bytes)?;
+    send(&mut wire.writer, &bytes).await?;
+    wire.writer.shutdown().await?;
+    // What comes behind a greeting is read as well: a connection that is closed with something
+    // unread may lose what was said last.
+    let mut rest = (&mut wire.reader).take(limits::HELLO_BYTES_MAX as u64);
+    let _ = rest.read_to_end(&mut bytes).await;
+    Ok(NoLink::Refusing(refusal))
 }
 
 async fn send(writer: &mut (dyn AsyncWrite + Send + Unpin), bytes: &[u8]) -> io::Result<()> {

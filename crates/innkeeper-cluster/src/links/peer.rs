@@ -122,7 +122,8 @@ impl Peer {
     async fn connect(&self, core: &Core) -> Result<Connected, NoLink> {
         let Member { address, name, .. } = self.member.clone();
         let mut wire = core.net.connect(address, name).await?;
-        let begun = core.identity.dial(&mut wire, self.session, &*core.standing).await?;
+        let to = (self.session, &self.member);
+        let begun = core.identity.dial(&mut wire, to, &*core.standing).await?;
         Ok(Connected { wire, begun })
     }
 

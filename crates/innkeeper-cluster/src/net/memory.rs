@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Later, Net, Unproven, Wire};
+use super::{Binding, Later, Net, Proof, Wire};
 use crate::limits;
 use pipe::Pipe;
 
@@ -31,6 +31,23 @@ struct State {
     silent: Vec<(String, String)>,
     /// What is connected.
     pipes: Vec<Laid>,
+    /// How many connections there have been.
+    connected: u64,
+}
+
+/// Everybody is believed to have the name that they say; connections are told apart.
+struct Numbered(u64);
+
+impl Proof for Numbered {
+    fn is_named(&self, _: &str) -> bool {
+        true
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        let mut binding = Binding::default();
+        binding[..8].copy_from_slice(&self.0.to_le_bytes());
+        Some(binding)
+    }
 }
 
 /// One direction of a connection.
@@ -159,10 +176,12 @@ impl Net for Port {
             let listener = state.listeners.get(&address).cloned().ok_or_else(refused)?;
             let (their_reader, our_writer) = state.lay(&self.address, &address);
             let (our_reader, their_writer) = state.lay(&address, &self.address);
+            state.connected += 1;
+            let number = state.connected;
             let wire = |reader, writer| Wire {
                 reader: Box::new(reader),
                 writer: Box::new(writer),
-                proof: Box::new(Unproven),
+                proof: Box::new(Numbered(number)),
             };
             listener.try_send(wire(their_reader, their_writer)).map_err(|_| refused())?;
             Ok(wire(our_reader, our_writer))

@@ -117,8 +117,7 @@ impl Net for Tcp {
                     Security::None => Ok(plain(stream)),
                     Security::Tls { acceptor, .. } => {
                         let stream = acceptor.accept(stream).await?;
-                        let chain = stream.get_ref().1.peer_certificates();
-                        let certified = Certified::new(chain);
+                        let certified = Certified::new(stream.get_ref().1)?;
                         Ok(encrypted(stream, certified))
                     }
                 }
@@ -140,7 +139,7 @@ impl Net for Tcp {
             let stream = TcpStream::connect(&address).await?;
             stream.set_nodelay(true)?;
             let stream = connector.connect(proven, stream).await?;
-            let certified = Certified::new(stream.get_ref().1.peer_certificates());
+            let certified = Certified::new(stream.get_ref().1)?;
             Ok(encrypted(stream, certified))
         })
     }

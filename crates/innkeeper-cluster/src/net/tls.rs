@@ -2,23 +2,27 @@
 //! name of one node.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::rustls;
 
-use rustls::client::verify_server_name;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
 
-use super::Proof;
+use super::{Binding, Proof};
 
 /// What a node proves its name with, and what it believes others by.
 #[derive(Clone)]
 pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
+    chain: Vec<CertificateDer<'static>>,
+    verifier: Arc<WebPkiServerVerifier>,
 }
 
 /// Why a node cannot prove its name.
@@ -29,6 +33,13 @@ pub enum TlsError {
     Unreadable {
         /// Of what: `certificate`, `key` or `authority`.
         what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// No other node would believe the certificate.
+    Unbelieved {
+        /// Whose it is to be.
+        name: String,
         /// Why.
         why: String,
     },
@@ -43,6 +54,12 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsError::Unreadable { what, why } => write!(f, "{what}: expected PEM: {why}"),
+            TlsError::Unbelieved { name, why } => write!(
+                f,
+                "no node would believe the certificate of `{name}`: {why}; use one that the \
+                 authority has signed, that is valid now, and that has the name as a subject \
+                 alternative name"
+            ),
             TlsError::Unusable { why } => write!(f, "certificate, key and authority: {why}"),
         }
     }
@@ -51,6 +68,25 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl Tls {
+    /// Whether others will believe this node, if they have the same authority: that its certificate
+    /// is for this name, was signed by the authority, and is valid now.
+    ///
+    /// # Errors
+    /// [`TlsError::Unbelieved`].
+    pub fn check(&self, name: &str) -> Result<(), TlsError> {
+        let unbelieved = |why: &dyn fmt::Display| TlsError::Unbelieved {
+            name: name.to_owned(),
+            why: why.to_string(),
+        };
+        let named = ServerName::try_from(name).map_err(|error| unbelieved(&error))?;
+        let Some((first, between)) = self.chain.split_first() else {
+            return Err(unbelieved(&"there is none"));
+        };
+        let now = UnixTime::now();
+        let verified = self.verifier.verify_server_cert(first, between, &named, &[], now);
+        verified.map(drop).map_err(|error| unbelieved(&error))
+    }
+
     /// From PEM: the certificate of the node with those between it and the authority, its key, and
     /// the authority of the cluster. The certificate has the node's name as a subject alternative
     /// name, and serves both for servers and for clients.
@@ -68,6 +104,9 @@ impl Tls {
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = &[&rustls::version::TLS13];
+        let others = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| unusable(&error))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
             .build()
             .map_err(|error| unusable(&error))?;
@@ -81,11 +120,12 @@ impl Tls {
             .with_protocol_versions(versions)
             .map_err(|error| unusable(&error))?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
+            .with_client_auth_cert(chain.clone(), key)
             .map_err(|error| unusable(&error))?;
         // Each connection proves both names anew.
         client.resumption = rustls::client::Resumption::disabled();
-        Ok(Tls { server: Arc::new(server), client: Arc::new(client) })
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Tls { server, client, chain, verifier: others })
     }
 }
 
@@ -106,25 +146,38 @@ fn unusable(why: &dyn fmt::Display) -> TlsError {
     TlsError::Unusable { why: why.to_string() }
 }
 
+/// What is exported of a connection to be signed (RFC 5705).
+const EXPORTED: &[u8] = b"EXPORTER-innkeeper-link";
+
 /// What the other side of a connection has proven: that it has the key of this certificate, which
 /// the authority has signed.
-pub(super) struct Certified(Option<CertificateDer<'static>>);
+pub(super) struct Certified {
+    certificate: Option<CertificateDer<'static>>,
+    binding: Binding,
+}
 
 impl Certified {
-    pub(super) fn new(chain: Option<&[CertificateDer<'static>]>) -> Certified {
-        Certified(chain.and_then(<[_]>::first).cloned())
+    pub(super) fn new<D>(connection: &ConnectionCommon<D>) -> io::Result<Certified> {
+        let chain = connection.peer_certificates();
+        let certificate = chain.and_then(<[_]>::first).cloned();
+        let binding = connection.export_keying_material(Binding::default(), EXPORTED, None);
+        Ok(Certified { certificate, binding: binding.map_err(io::Error::other)? })
     }
 }
 
 impl Proof for Certified {
     fn is_named(&self, name: &str) -> bool {
-        let Some(certificate) = &self.0 else { return false };
+        let Some(certificate) = &self.certificate else { return false };
         let (Ok(name), Ok(certificate)) =
             (ServerName::try_from(name), ParsedCertificate::try_from(certificate))
         else {
             return false;
         };
         verify_server_name(&certificate, &name).is_ok()
+    }
+
+    fn binding(&self) -> Option<Binding> {
+        Some(self.binding)
     }
 }
 

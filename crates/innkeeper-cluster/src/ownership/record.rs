@@ -1,5 +1,7 @@
 //! What is written in the coordinator, and the transactions that write it, as plain data.
 
+use std::fmt;
+
 /// The coordinator's counter of changes. A record was created at one and last changed at one; a
 /// record that is not there counts as created at 0.
 pub type Revision = u64;
@@ -23,6 +25,38 @@ pub struct Session {
     pub created: Revision,
 }
 
+/// The versions of the protocol that a program speaks: all from the one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Versions {
+    /// The lowest.
+    pub oldest: u64,
+    /// The highest.
+    pub newest: u64,
+}
+
+impl Versions {
+    /// Of a program from before there were any others.
+    pub const FIRST: Versions = Versions { oldest: 1, newest: 1 };
+
+    /// Whether this is one of them.
+    pub fn contains(self, version: u64) -> bool {
+        (self.oldest..=self.newest).contains(&version)
+    }
+
+    /// The highest that both speak.
+    pub fn common(self, other: Versions) -> Option<u64> {
+        let version = self.newest.min(other.newest);
+        (self.contains(version) && other.contains(version)).then_some(version)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Versions { oldest, newest } = self;
+        if oldest == newest { write!(f, "{oldest}") } else { write!(f, "{oldest} to {newest}") }
+    }
+}
+
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -34,6 +68,11 @@ pub struct Member {
     pub weight: u32,
     /// Whether it is giving its shards away.
     pub draining: bool,
+    /// Which versions of the protocol its program speaks.
+    pub versions: Versions,
+    /// What the connections of this start of its program are signed with: the public key. `None`:
+    /// they are not.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Who owns a shard, and since which change of hands.

@@ -1,6 +1,6 @@
 //! What the machine decides, as data: an event in, the commands and the new state out.
 
-use super::record::{Key, Owned, Value, Write};
+use super::record::{Key, Owned, Value, Versions, Write};
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -10,7 +10,8 @@ fn at(seconds: f64) -> Now {
 }
 
 fn member(name: &str) -> Member {
-    Member { name: name.to_owned(), address: String::new(), weight: 1, draining: false }
+    let (name, versions) = (name.to_owned(), Versions::FIRST);
+    Member { name, address: String::new(), weight: 1, draining: false, versions, key: None }
 }
 
 fn me() -> Session {
@@ -22,7 +23,7 @@ fn other() -> Session {
 }
 
 fn machine() -> Ownership {
-    let timing = Timing::new(timing::SESSION_DEFAULT).unwrap();
+    let timing = Timing::new(timing::SESSION_DEFAULT, timing::FAIL_OVER_DEFAULT).unwrap();
     let config = Config { timing, shards: 4, claims_max: 3, moves_max: 2, floor: 0 };
     Ownership::new(config, me(), member("a"), at(0.0))
 }

@@ -63,15 +63,14 @@ pub struct Timing {
 /// How far the rates of two nodes' clocks may be apart, in percent.
 pub const RATE_PERCENT: u64 = 1;
 
-/// The shortest session: in a shorter one a coordinator that loses its leader once would shut the
-/// gates of nodes that are well.
-pub const SESSION_MIN: Duration = Duration::from_secs(5);
+/// The shortest session, however fast the coordinator is.
+pub const SESSION_MIN: Duration = Duration::from_secs(3);
 
 /// The session that is used unless another is asked for.
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(5);
 
 /// What etcd takes to find a new leader, with its default timers, when the old one is stuck.
-const FAIL_OVER: Duration = Duration::from_millis(2_500);
+pub const FAIL_OVER_DEFAULT: Duration = Duration::from_millis(2_500);
 
 /// [`Timing::effects`], of every session: a node that was killed and started again is to serve
 /// within a second.
@@ -88,13 +87,20 @@ pub struct TooShort {
     pub asked: Duration,
     /// The least that would do.
     pub min: Duration,
+    /// How long the coordinator may take to find a new leader.
+    pub fail_over: Duration,
 }
 
 impl fmt::Display for TooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (asked, min) = (self.asked.as_millis(), self.min.as_millis());
-        write!(f, "session length: expected at least {min} ms, got {asked} ms")
+        let TooShort { asked, min, fail_over } = self;
+        write!(f, "session length: expected at least {} ms, got {}", min.as_millis(), ms(asked))?;
+        write!(f, "; etcd may take {} to find a new leader (etcd fail-over)", ms(fail_over))
     }
+}
+
+fn ms(duration: &Duration) -> String {
+    format!("{} ms", duration.as_millis())
 }
 
 impl std::error::Error for TooShort {}
@@ -103,19 +109,22 @@ impl Timing {
     /// The deadlines that follow from a session length.
     ///
     /// # Errors
-    /// [`TooShort`] if a coordinator that loses its leader once would shut the gates of nodes that
-    /// are well.
-    pub fn new(session: Duration) -> Result<Timing, TooShort> {
-        if session < SESSION_MIN {
-            return Err(TooShort { asked: session, min: SESSION_MIN });
+    /// [`TooShort`] if a coordinator that loses its leader once, and takes `fail_over` to find
+    /// another, would shut the gates of nodes that are well.
+    pub fn new(session: Duration, fail_over: Duration) -> Result<Timing, TooShort> {
+        let timing = Timing::unchecked(session);
+        if session < SESSION_MIN || !timing.outlasts(fail_over) {
+            // What has to fit beside the fail-over grows with the session, and is half of it.
+            let min = SESSION_MIN.max(2 * fail_over);
+            return Err(TooShort { asked: session, min, fail_over });
         }
-        Ok(Timing::unchecked(session))
+        Ok(timing)
     }
 
     /// Whether it outlasts one change of the coordinator's leader: the last heartbeat that
     /// succeeded was one before it, one try was stuck in it, and the one after it takes its time.
-    const fn is_long_enough(&self) -> bool {
-        let needed = self.heartbeat + 2 * self.try_time() + FAIL_OVER.as_nanos() as u64;
+    const fn outlasts(&self, fail_over: Duration) -> bool {
+        let needed = self.heartbeat + 2 * self.try_time() + fail_over.as_nanos() as u64;
         self.open_for() >= needed
     }
 
@@ -150,8 +159,8 @@ impl Timing {
 // of leader is longer by the same factor.
 const _: () = {
     let timing = Timing::unchecked(SESSION_MIN);
-    assert!(timing.is_long_enough());
-    assert!(!Timing::unchecked(Duration::from_millis(4_990)).is_long_enough());
+    assert!(Timing::unchecked(SESSION_DEFAULT).outlasts(FAIL_OVER_DEFAULT));
+    assert!(!Timing::unchecked(Duration::from_millis(4_990)).outlasts(FAIL_OVER_DEFAULT));
     assert!(timing.session - timing.guard < timing.session);
     assert!(SESSION_DEFAULT.as_nanos() >= SESSION_MIN.as_nanos());
     assert!(timing.guard * (100 + RATE_PERCENT) >= 2 * RATE_PERCENT * timing.session);
@@ -163,16 +172,25 @@ mod tests {
 
     #[test]
     fn a_session_that_a_change_of_leader_would_freeze_is_refused_by_name() {
-        let error = Timing::new(Duration::from_millis(4_999)).unwrap_err();
-        let text = "session length: expected at least 5000 ms, got 4999 ms";
-        assert_eq!(error.to_string(), text);
-        assert!(Timing::new(SESSION_MIN).is_ok());
+        let new = |session, fail_over| {
+            Timing::new(Duration::from_millis(session), Duration::from_millis(fail_over))
+        };
+        let text = "session length: expected at least 5000 ms, got 4999 ms; etcd may take 2500 ms \
+                    to find a new leader (etcd fail-over)";
+        assert_eq!(new(4_999, 2_500).unwrap_err().to_string(), text);
+        assert!(Timing::new(SESSION_DEFAULT, FAIL_OVER_DEFAULT).is_ok());
+        for (session, fail_over) in [(3_000, 1_500), (3_000, 1), (8_000, 4_000)] {
+            assert!(new(session, fail_over).is_ok(), "{session} {fail_over}");
+            let error = new(session - 1, fail_over).unwrap_err();
+            assert_eq!(error.min, Duration::from_millis(session));
+        }
     }
 
     #[test]
     fn an_owner_on_the_slowest_clock_has_shut_before_the_fastest_observer_evicts() {
-        for seconds in [5, 8, 30] {
-            let timing = Timing::new(Duration::from_secs(seconds)).unwrap();
+        for seconds in [3, 5, 8, 30] {
+            let session = Duration::from_secs(seconds);
+            let timing = Timing::new(session, FAIL_OVER_DEFAULT.min(session / 2)).unwrap();
             // In real time, with each clock off by the bound in the worse direction.
             let shut = timing.open_for() as f64 / 0.99;
             let evicted = timing.session as f64 / 1.01;

@@ -66,16 +66,15 @@ impl Vigil {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::ownership::timing::{FAIL_OVER_DEFAULT, SESSION_DEFAULT};
 
     fn at(tenths: u64) -> Now {
         Now { raw: tenths * 100_000_000, slept: 0 }
     }
 
     fn vigil() -> Vigil {
-        Vigil::new(NodeId(1), Timing::new(Duration::from_secs(5)).unwrap())
+        Vigil::new(NodeId(1), Timing::new(SESSION_DEFAULT, FAIL_OVER_DEFAULT).unwrap())
     }
 
     #[test]

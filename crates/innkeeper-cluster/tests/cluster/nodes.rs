@@ -12,9 +12,9 @@ use innkeeper::{
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::net::memory::Memory as Wires;
-use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 use innkeeper_cluster::ownership::{Gate, Over};
-use innkeeper_cluster::{Cluster, Remote, Settings};
+use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -82,6 +82,8 @@ impl World {
             weight: 1,
             shards: SHARDS,
             session: 5 * SECOND,
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let net = Arc::new(self.wires.port(&settings.address));
         let clock = Arc::new(Runtime(self.began));

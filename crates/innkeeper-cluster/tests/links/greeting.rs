@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use innkeeper_cluster::frame::{Frame, MAGIC, Refusal};
+use innkeeper_cluster::frame::{self, Frame, Hello, LENGTH_BYTES, MAGIC, Refusal};
 use innkeeper_cluster::limits;
 use innkeeper_cluster::links::{Failed, LinkSettings, NotExecuted};
 use innkeeper_cluster::net::memory::Memory;
+use innkeeper_cluster::ownership::record::Versions;
 
 use crate::fake::{Raw, hello};
 use crate::nodes::{Node, SECOND, World, call, nobody};
@@ -24,23 +25,69 @@ fn apart(change: impl Fn(&mut LinkSettings)) -> (World, Node, Node) {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_of_another_version_is_refused_and_both_versions_are_named() {
-    let (_world, a, b) = apart(|settings| settings.versions = 3..=4);
+    let (_world, a, b) = apart(|settings| {
+        settings.versions = Versions { oldest: 3, newest: 4 };
+    });
     let refused = a.links.request(b.session, nobody(), call("?"), 60 * SECOND).await.unwrap_err();
-    let refusal = Refusal::Versions { here: (3, 4), there: (1, 1) };
+    let refusal = Refusal::Versions { here: (3, 4), there: (1, 2) };
     assert_eq!(refused, Failed::NotExecuted(NotExecuted::Refused(refusal)));
     assert_eq!(
         refused.to_string(),
         "not delivered: the other node refused: no common protocol version: it speaks 3 to 4, this \
-         node 1 to 1; upgrade the older one"
+         node 1 to 2; upgrade the older one"
     );
     assert!(b.links.request(a.session, nobody(), call("?"), 60 * SECOND).await.is_err());
 }
 
+/// A13
 #[tokio::test(start_paused = true)]
 async fn nodes_of_neighbouring_versions_speak_the_highest_that_both_know() {
-    let (_world, a, b) = apart(|settings| settings.versions = 1..=2);
-    a.links.request(b.session, nobody(), call("?"), SECOND).await.unwrap();
-    b.links.request(a.session, nobody(), call("?"), SECOND).await.unwrap();
+    for (oldest, newest) in [(1, 1), (2, 2), (2, 3), (1, 9)] {
+        let (_world, a, b) = apart(|settings| settings.versions = Versions { oldest, newest });
+        a.links.request(b.session, nobody(), call("?"), SECOND).await.unwrap();
+        b.links.request(a.session, nobody(), call("?"), SECOND).await.unwrap();
+    }
+}
+
+/// A13: what a later release adds to a frame is skipped.
+#[tokio::test(start_paused = true)]
+async fn a_frame_with_something_behind_its_end_is_taken() {
+    let (world, memory, a, _b) = two();
+    let me = world.enter(3, "fake");
+    let mut raw = Raw::connect(&memory, "a").await;
+    raw.begin(me, &a, u64::MAX).await;
+    let mut bytes = Vec::new();
+    let message = crate::nodes::message("with more");
+    frame::encode(&Frame::Cast { under: None, message }, &mut bytes).unwrap();
+    bytes.extend([1, 2, 3]);
+    let length = u32::try_from(bytes.len() - LENGTH_BYTES).unwrap();
+    bytes[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    raw.say_bytes(&bytes).await;
+    a.heard.until(|heard| heard.bodies() == ["with more"]).await;
+}
+
+/// A12: a connection that says to speak less than its record, so that nobody asks it to sign.
+#[tokio::test(start_paused = true)]
+async fn whoever_says_to_speak_less_than_their_record_is_refused() {
+    let (_world, memory, a, b) = two();
+    let mut raw = Raw::connect(&memory, "a").await;
+    raw.say_bytes(&MAGIC).await;
+    raw.say(&Frame::Hello(hello(b.session, &a))).await;
+    let refusal = Refusal::Start { name: "node-2".to_owned() };
+    assert_eq!(raw.hear().await, Frame::Refused(refusal));
+    assert_eq!(raw.try_hear().await, None);
+}
+
+/// A12
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_sign_where_it_has_to_is_left() {
+    let (_world, memory, a, b) = two();
+    let mut raw = Raw::connect(&memory, "a").await;
+    raw.say_bytes(&MAGIC).await;
+    raw.say(&Frame::Hello(Hello { versions: (1, 2), ..hello(b.session, &a) })).await;
+    raw.say(&Frame::Cast { under: None, message: crate::nodes::message("unsigned") }).await;
+    assert_eq!(raw.try_hear().await, None);
+    assert!(a.heard.casts.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

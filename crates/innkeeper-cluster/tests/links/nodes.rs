@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use innkeeper_cluster::VERSIONS;
 use innkeeper_cluster::frame::{Message, Part, Request, Under};
 use innkeeper_cluster::links::{
     Answer, From, LinkSettings, Linking, Links, Origin, Service, Standing, Subscriber,
 };
 use innkeeper_cluster::net::Net;
 use innkeeper_cluster::ownership::Release;
-use innkeeper_cluster::ownership::record::{Member, NodeId, Session};
+use innkeeper_cluster::ownership::record::{Member, NodeId, Session, Versions};
 use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::start_key::StartKey;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -87,6 +89,8 @@ impl World {
             address: address.to_owned(),
             weight: 1,
             draining: false,
+            versions: Versions::FIRST,
+            key: None,
         };
         self.members.lock().insert(session, member);
         self.changed.send_modify(|count| *count += 1);
@@ -103,9 +107,21 @@ impl World {
         LinkSettings {
             cluster: "test".to_owned(),
             name: format!("node-{number}"),
-            versions: 1..=1,
+            versions: VERSIONS,
+            key: Arc::new(StartKey::new().unwrap()),
             session: SESSION,
         }
+    }
+
+    /// What is written of a session is what its program is made with.
+    pub(crate) fn describe_as(&self, session: Session, settings: &LinkSettings) {
+        self.describe(session, |member| {
+            (member.versions, member.key) = (settings.versions, Some(settings.key.public()));
+        });
+    }
+
+    pub(crate) fn describe(&self, session: Session, change: impl Fn(&mut Member)) {
+        change(self.members.lock().get_mut(&session).unwrap());
     }
 
     /// A node that has a session, with its links.
@@ -119,6 +135,7 @@ impl World {
         session: Session,
         settings: &LinkSettings,
     ) -> Node {
+        self.describe_as(session, settings);
         let standing = Arc::new(Known {
             world: self.clone(),
             session,

@@ -210,10 +210,11 @@ async fn a_link_that_nobody_uses_is_closed_and_made_again() {
 async fn a_node_that_is_not_there_yet_is_reached_once_it_is() {
     let (world, memory) = (World::new(), Memory::new());
     let a = world.node(Arc::new(memory.port("a")), 1, "a");
-    let session = world.enter(2, "b");
+    let (session, settings) = (world.enter(2, "b"), world.settings(2));
+    world.describe_as(session, &settings);
     let begin = async {
         tokio::time::sleep(3 * SECOND).await;
-        world.node_with(Arc::new(memory.port("b")), session, &world.settings(2))
+        world.node_with(Arc::new(memory.port("b")), session, &settings)
     };
     let (result, _b) =
         tokio::join!(a.links.request(session, nobody(), call("!"), 10 * SECOND), begin);

@@ -10,7 +10,8 @@ use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::ownership::record::NodeId;
-use innkeeper_cluster::{Cluster, Remote, Settings};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
+use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -84,6 +85,8 @@ impl Program {
             weight: 1,
             shards: SHARDS,
             session: Duration::from_secs(5),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let clock: Arc<dyn Clock> = self.host.clone();
         let start = NodeId(self.host.dice.below(u64::MAX));

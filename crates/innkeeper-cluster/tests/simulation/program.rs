@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::ownership::record::NodeId;
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over, Release};
-use innkeeper_cluster::{Node, Orders, Settings};
+use innkeeper_cluster::{Node, Orders, Settings, VERSIONS};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
@@ -47,6 +48,8 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
         weight: 1,
         shards: SHARDS,
         session: Duration::from_secs(5),
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     };
     let clock: Arc<dyn Clock> = host.clone();
     let start = NodeId(host.dice.below(u64::MAX));

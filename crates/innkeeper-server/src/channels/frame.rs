@@ -72,13 +72,35 @@ pub(crate) fn encode(
     let mut bytes = vec![0; HEADER_MAX];
     // Strings, numbers and maps with text keys can always be written as JSON.
     let _ = serde_json::to_writer(&mut bytes, &(join_ref, reference, topic, event, payload));
-    let begin = put_header(&mut bytes);
+    let begin = put_header(&mut bytes, 0);
     Bytes::from(bytes).slice(begin..)
 }
 
-/// Puts the header right before the text (RFC 6455, 5.2); where it begins.
-fn put_header(bytes: &mut [u8]) -> usize {
-    let length = bytes.len() - HEADER_MAX;
+/// The end of frames that differ in their join only, from the payload on: the same bytes for all.
+pub(crate) fn tail(payload: &impl Serialize) -> Bytes {
+    let mut bytes = Vec::new();
+    let _ = serde_json::to_writer(&mut bytes, payload);
+    bytes.push(b']');
+    Bytes::from(bytes)
+}
+
+/// What comes before `tail` in the frame of one join, with the header of both.
+pub(crate) fn head(join_ref: Option<&str>, topic: &str, event: &str, tail: &Bytes) -> Bytes {
+    let mut bytes = vec![0; HEADER_MAX];
+    let reference: Option<&str> = None;
+    let _ = serde_json::to_writer(&mut bytes, &(join_ref, reference, topic, event));
+    // What would end here goes on.
+    if let Some(end) = bytes.last_mut() {
+        *end = b',';
+    }
+    let begin = put_header(&mut bytes, tail.len());
+    Bytes::from(bytes).slice(begin..)
+}
+
+/// Puts the header right before the text, to which so much more belongs (RFC 6455, 5.2); where it
+/// begins.
+fn put_header(bytes: &mut [u8], more: usize) -> usize {
+    let length = bytes.len() - HEADER_MAX + more;
     let (short, long) = match length {
         0..=125 => (length as u8, &[][..]),
         126..=0xffff => (126, &(length as u16).to_be_bytes()[..]),
@@ -180,6 +202,14 @@ mod tests {
             let read = Frame::parse(&written).unwrap();
             prop_assert_eq!(read.join_ref(), Some(join.as_str()));
             prop_assert_eq!((read.topic(), read.event()), (topic.as_str(), event.as_str()));
+        }
+
+        #[test]
+        fn a_frame_in_two_parts_is_the_same_frame(join in ".*", topic in ".*", text in ".{0,200}") {
+            let tail = tail(&text);
+            let head = head(Some(&join), &topic, "presence_state", &tail);
+            let whole = encode(Some(&join), None, &topic, "presence_state", &text);
+            prop_assert_eq!([head, tail].concat(), whole);
         }
 
         #[test]

@@ -82,22 +82,25 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds an answer, or the last word about a topic. There are at most a few of these for each
-    /// push and topic of the socket, which are bounded themselves.
-    pub(crate) fn answer(&self, frame: Bytes) {
+    /// Adds an answer, or the last word about a topic, of one part or several. There are at most a
+    /// few of these for each push and topic of the socket, which are bounded themselves.
+    pub(crate) fn answer<const PARTS: usize>(&self, frame: [Bytes; PARTS]) {
         self.add_from(Stage::Open, frame);
     }
 
     /// Adds what WebSocket itself has to say: a pong, a goodbye.
     pub(crate) fn control(&self, frame: Bytes) {
-        self.add_from(Stage::Sealed, frame);
+        self.add_from(Stage::Sealed, [frame]);
     }
 
     /// Nobody is there to be answered at a later stage than `last`.
-    fn add_from(&self, last: Stage, frame: Bytes) {
+    fn add_from<const PARTS: usize>(&self, last: Stage, frame: [Bytes; PARTS]) {
         let mut state = self.state.lock();
         if state.stage == Stage::Open || state.stage == last {
-            let waker = state.add(frame, By::Caller);
+            let mut waker = None;
+            for part in frame {
+                waker = waker.or(state.add(part, By::Caller));
+            }
             drop(state);
             wake(waker);
         }

@@ -16,8 +16,10 @@ use crate::channels::outbox::{By, Outbox, Refused};
 /// What a member of a room hears: frames, ready to be sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Heard {
-    /// What is owed to it: the answer to its join, and who is there.
+    /// The answer to its join, which is owed to it.
     Owed(Bytes),
+    /// Who is there, owed too: the head of its own frame, and what is the same for all who came.
+    List(Bytes, Bytes),
     /// What everybody hears.
     Said(Bytes, By),
 }
@@ -68,12 +70,12 @@ impl Seat {
             return;
         }
         let join_ref = self.join_ref.as_deref();
-        self.outbox.answer(match reason {
+        self.outbox.answer([match reason {
             Some(reason) => {
                 frame::encode(join_ref, join_ref, &self.topic, event, &Reason { reason })
             }
             None => frame::encode(join_ref, join_ref, &self.topic, event, &Empty {}),
-        });
+        }]);
     }
 }
 
@@ -86,7 +88,11 @@ impl Sink<Heard> for Seat {
             Heard::Owed(frame) => {
                 let taken = (Ordering::AcqRel, Ordering::Acquire);
                 let _ = self.stage.compare_exchange(ASKED, TAKEN, taken.0, taken.1);
-                self.outbox.answer(frame);
+                self.outbox.answer([frame]);
+                Ok(())
+            }
+            Heard::List(head, tail) => {
+                self.outbox.answer([head, tail]);
                 Ok(())
             }
             Heard::Said(frame, by) => self.outbox.push(frame, by).map_err(|refused| {

@@ -447,6 +447,6 @@ impl Answer {
 
     fn send(&self, event: &str, payload: &impl Serialize) {
         let (join_ref, reference) = (self.join_ref.as_deref(), self.reference.as_deref());
-        self.outbox.answer(frame::encode(join_ref, reference, &self.topic, event, payload));
+        self.outbox.answer([frame::encode(join_ref, reference, &self.topic, event, payload)]);
     }
 }

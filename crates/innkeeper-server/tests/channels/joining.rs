@@ -1,6 +1,6 @@
 //! Joining and leaving: what a welcome holds, who is seen, and who is not let in.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use innkeeper_server::limits;
 use serde_json::{Value, json};
@@ -87,6 +87,38 @@ async fn who_joins_is_told_once_who_is_there_and_the_others_who_came() {
     assert_eq!(diff.payload, json!({ "joins": { "bob": { "metas": [meta] } }, "leaves": {} }));
     // Its own diff may follow, but never a second state.
     assert!(!bob.so_far().await.iter().any(|frame| frame.is("presence_state")));
+}
+
+#[tokio::test]
+async fn many_who_join_at_once_all_end_up_knowing_all() {
+    const MANY: usize = 200;
+    let server = Server::start().await;
+    let mut clients = Vec::new();
+    for n in 0..MANY {
+        clients.push(Client::connect(&server, &format!("user{n}")).await);
+    }
+    for client in &mut clients {
+        client.begin_join(LOBBY).await;
+    }
+    for client in &mut clients {
+        let mut known = BTreeSet::new();
+        let mut told = false;
+        while known.len() < MANY {
+            let frame = client.next().await.unwrap();
+            match frame.event.as_str() {
+                "presence_state" => {
+                    assert!(!told, "a second list");
+                    told = true;
+                    known.extend(users(&frame.payload));
+                }
+                "presence_diff" => {
+                    assert!(told, "a change came before the list");
+                    known.extend(users(&frame.payload["joins"]));
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_cluster::Settings;
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::net::memory::Memory as Wires;
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
+use innkeeper_cluster::{Settings, VERSIONS};
 use innkeeper_server::Joining;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -37,6 +38,8 @@ impl World {
             weight: 1,
             shards: SHARDS,
             session: Duration::from_secs(10),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
         };
         let net = Arc::new(self.wires.port(&settings.address));
         let coordinator = Arc::new(self.memory.clone());

@@ -53,7 +53,7 @@ async fn write_all(outbox: &Outbox) {
 async fn what_the_system_takes_does_not_wait() {
     let (outbox, mut client) = connected().await;
     outbox.push("said".into(), By::Caller).unwrap();
-    outbox.answer("reply".into());
+    outbox.answer(["reply".into()]);
     assert!(outbox.is_empty());
     assert!(outbox.waiting().now_or_never().is_none());
     assert_eq!(read(&mut client, 9).await, b"saidreply");
@@ -69,7 +69,7 @@ async fn what_is_left_to_the_task_waits_for_it_and_so_does_what_comes_behind() {
     outbox.push("said".into(), By::Task).unwrap();
     assert!(outbox.state.lock().waker.is_none(), "the task is not woken");
     waiting.await;
-    outbox.answer("reply".into());
+    outbox.answer(["reply".into()]);
     assert_eq!(outbox.state.lock().frames.len(), 2);
     outbox.write().await.unwrap();
     assert!(outbox.is_empty());
@@ -90,13 +90,27 @@ async fn a_frame_that_was_taken_in_part_is_gone_on_with_in_order() {
 }
 
 #[tokio::test]
+async fn the_parts_of_an_answer_are_sent_as_one() {
+    let (outbox, mut client) = connected().await;
+    outbox.answer(["he".into(), "ad".into()]);
+    assert!(outbox.is_empty());
+    assert_eq!(read(&mut client, 4).await, b"head");
+    let mut pushed = fill(&outbox);
+    outbox.answer(["he".into(), "ad".into()]);
+    outbox.push("said".into(), By::Caller).unwrap();
+    pushed.extend_from_slice(b"headsaid");
+    let (got, ()) = tokio::join!(read(&mut client, pushed.len()), write_all(&outbox));
+    assert!(got == pushed, "another order, or other bytes");
+}
+
+#[tokio::test]
 async fn a_full_outbox_refuses_talk_and_takes_answers() {
     let (outbox, _client) = connected().await;
     for _ in 0..limits::OUTBOX_FRAMES {
         assert_eq!(outbox.push("said".into(), By::Task), Ok(()));
     }
     assert_eq!(outbox.push("said".into(), By::Caller), Err(Refused::Full));
-    outbox.answer("reply".into());
+    outbox.answer(["reply".into()]);
     assert_eq!(outbox.state.lock().frames.len(), limits::OUTBOX_FRAMES + 1);
     write_all(&outbox).await;
     assert_eq!(outbox.push("said".into(), By::Task), Ok(()));
@@ -116,7 +130,7 @@ async fn a_sealed_outbox_takes_the_goodbye_only() {
     outbox.push("said".into(), By::Task).unwrap();
     outbox.seal();
     assert_eq!(outbox.push("late".into(), By::Caller), Err(Refused::Closed));
-    outbox.answer("late".into());
+    outbox.answer(["late".into()]);
     outbox.control("bye".into());
     write_all(&outbox).await;
     assert_eq!(read(&mut client, 7).await, b"saidbye");
