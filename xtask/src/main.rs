@@ -76,7 +76,7 @@ fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
     let mut all = vec!["--workspace", "--features", "innkeeper-cli/otlp"];
     if install::builds_etcd() {
-        all.extend(["--features", "innkeeper-cli/cluster"]);
+        all.extend(["--features", "innkeeper-cli/cluster,innkeeper-bench/cluster"]);
     } else {
         steps.skip("what is on etcd: install protobuf-compiler and libprotobuf-dev");
         all.extend(["--exclude", "innkeeper-etcd", "--exclude", "innkeeper-drill"]);
