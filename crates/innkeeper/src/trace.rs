@@ -15,8 +15,9 @@ use crate::owner::Owner;
 /// the span that its caller is in; that of a cast stands for itself, for nobody waits for it.
 pub const TARGET: &str = "innkeeper::process";
 
+/// Whether somebody may collect such spans.
 #[inline]
-fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     LevelFilter::current() >= LevelFilter::DEBUG
 }
 
@@ -33,13 +34,8 @@ fn current() -> Option<Box<Span>> {
 }
 
 /// The span to handle a message in that was said in the span of `caller`.
-#[inline]
-pub(crate) fn handling<O: Owner>(cell: &Cell<O>, caller: Option<&Span>) -> Option<Box<Span>> {
-    if is_wanted() { made(cell, caller) } else { None }
-}
-
 #[cold]
-fn made<O: Owner>(cell: &Cell<O>, caller: Option<&Span>) -> Option<Box<Span>> {
+pub(crate) fn handling<O: Owner>(cell: &Cell<O>, caller: Option<&Span>) -> Option<Box<Span>> {
     // A key is written by its own code: a panic in it costs the span, and not the message.
     let parent = caller.and_then(Span::id);
     let span = contained(|| cell.owner.span(cell.incarnation(), parent)).ok()?;

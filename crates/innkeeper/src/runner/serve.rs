@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{self, Poll};
 
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use crate::call::ReplyTo;
 use crate::cell::{self, Cell, MessageOf, Taken, Turn, Work};
@@ -94,9 +94,10 @@ pub(super) async fn serve<O: Owner>(
             });
             extras_first = false;
             let Begun { is_cast, panicked, span } = begun;
-            let done = match panicked {
-                None => guarded(cell, Limit::Handler, code).in_span(span).await,
-                Some(reason) => Err(Interrupt::Panicked(reason)),
+            let done = match (panicked, span) {
+                (None, None) => guarded(cell, Limit::Handler, code).await,
+                (None, Some(span)) => guarded(cell, Limit::Handler, code).instrument(*span).await,
+                (Some(reason), _) => Err(Interrupt::Panicked(reason)),
             };
             if let Err(interrupt) = done {
                 if is_cast {
@@ -128,7 +129,9 @@ impl Begun {
         ctx: &'a mut Context<O::Process>,
     ) -> Option<impl Future<Output = ()> + Send + use<'a, O>> {
         self.is_cast = answer.is_none();
-        self.span = trace::handling(cell, answer.as_ref().and_then(|answer| answer.caller()));
+        if trace::is_wanted() {
+            self.span = trace::handling(cell, answer.as_ref().and_then(|answer| answer.caller()));
+        }
         let reply = ReplyTo::new(cell.outward(answer));
         let code = contained(|| state.handle(message, reply, ctx));
         code.map_err(|reason| self.panicked = Some(reason)).ok()
