@@ -11,7 +11,8 @@ use bytes::Bytes;
 use innkeeper::{ChildSpec, Context, Keyed, Message, Process, ReplyTo, StartError, Supervisor};
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::net::Tcp;
-use innkeeper_cluster::{Cluster, Remote, Settings};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
+use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use innkeeper_etcd::{Etcd, Options};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -177,6 +178,8 @@ async fn join(name: &str, url: &str) -> io::Result<(Cluster, Supervisor, Keyed<S
         weight: 1,
         shards: SHARDS,
         session: Duration::from_secs(5),
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
     };
     let joined = Cluster::join(Arc::new(etcd), Arc::new(Machine), Arc::new(net), &settings).await;
     let (cluster, membership) = joined.map_err(io::Error::other)?;

@@ -120,7 +120,7 @@ pub struct Line {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Of a room or a bucket `started`, `restarted`, `parked` or `stopped`; of a shard `moved`; of
-    /// a node `evicted`, and of the one that is asked `frozen` and `thawed`.
+    /// a node `evicted` or `left`, and of the one that is asked `frozen` and `thawed`.
     pub event: String,
     /// `room`, `bucket`, `shard` or `node`.
     pub kind: String,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use innkeeper_cluster::coordinator::PREFIX;
 
 use crate::args::parse_duration;
 
@@ -87,6 +88,11 @@ pub struct EtcdArgs {
     #[arg(id = "etcd", long, value_name = "URL", env = "INNKEEPER_ETCD", value_delimiter = ',')]
     pub urls: Vec<String>,
 
+    /// What all keys in etcd begin with, with a slash at the end: for an etcd that others use too.
+    #[arg(long, value_name = "PREFIX", default_value = PREFIX)]
+    #[arg(env = "INNKEEPER_ETCD_PREFIX", value_parser = parse_prefix)]
+    pub etcd_prefix: String,
+
     /// The certificates that those of etcd are signed by, in PEM.
     #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_CA")]
     pub etcd_ca: Option<PathBuf>,
@@ -107,6 +113,13 @@ pub struct EtcdArgs {
     #[arg(long, value_name = "FILE", env = "INNKEEPER_ETCD_PASSWORD_FILE")]
     #[arg(requires = "etcd_user")]
     pub etcd_password_file: Option<PathBuf>,
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    match text.ends_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected a slash at the end, got {text:?}")),
+    }
 }
 
 /// A cluster, by its name and its etcd: for what is done to it whether its nodes run or not.

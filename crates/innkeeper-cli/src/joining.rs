@@ -98,7 +98,8 @@ async fn net(at: &ClusterArgs, node: &str) -> Result<Tcp, Failure> {
 }
 
 fn options(at: &EtcdArgs) -> Result<Options, Failure> {
-    let mut options = Options { endpoints: at.urls.clone(), ..Options::default() };
+    let (endpoints, prefix) = (at.urls.clone(), at.etcd_prefix.clone());
+    let mut options = Options { endpoints, prefix, ..Options::default() };
     if let Some(ca) = &at.etcd_ca {
         options.ca = Some(read(ca, "--etcd-ca")?);
     }

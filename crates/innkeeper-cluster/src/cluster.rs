@@ -3,9 +3,11 @@
 
 pub(crate) mod asked;
 mod changes;
+mod contain;
 mod ear;
 mod feed;
 mod hosting;
+mod kept;
 mod luggage;
 mod orders;
 mod placing;
@@ -13,6 +15,7 @@ mod roster;
 mod seen;
 mod tenure;
 mod told;
+mod turn;
 mod view;
 mod way;
 
@@ -20,7 +23,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -29,7 +32,7 @@ use bytes::Bytes;
 use innkeeper::placement::{Tenure, current};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -38,7 +41,7 @@ use crate::frame::Under;
 use crate::home::Home;
 use crate::join::{self, JoinError, Settings};
 use crate::limits;
-use crate::links::{LinkSettings, Links, Standing};
+use crate::links::{LinkSettings, Links, Standing, Traffic};
 use crate::net::Net;
 use crate::node::{Node, Orders, Running};
 use crate::ownership::placement::shard_of;
@@ -46,6 +49,7 @@ use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 pub use changes::ClusterEvent;
+use contain::contained;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
 pub use roster::{NodeInfo, ShardInfo};
@@ -85,6 +89,8 @@ pub(crate) struct Inner {
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
+    /// How much more may arrive with shards, in bytes.
+    arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
     leaving: Mutex<HashMap<Under, usize>>,
     left: Notify,
@@ -107,8 +113,12 @@ struct Desk {
     arriving: Mutex<Option<Arriving>>,
     /// What was unpacked here, until its processes are ready.
     handed: Mutex<Luggage>,
+    /// That it was to go and stays was said.
+    is_told: AtomicBool,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// Is told whenever somebody else may act for it.
+    turned: Notify,
 }
 
 impl Desk {
@@ -192,6 +202,7 @@ impl Cluster {
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
+            arrivals: Arc::new(Semaphore::new(limits::ARRIVING_BYTES_MAX)),
             leaving: Mutex::default(),
             left: Notify::new(),
             changes: broadcast::channel(limits::CHANGES).0,
@@ -238,6 +249,11 @@ impl Cluster {
         node.member(node.owner(shard)?.owner)
     }
 
+    /// What this node has sent to others since it joined.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.links().traffic()
+    }
+
     /// This node: what it owns, whom it knows, and how it leaves.
     pub fn node(&self) -> &Node {
         &self.inner.node
@@ -262,11 +278,15 @@ impl Inner {
         self.links.get().unwrap_or_else(|| unreachable!("they are set before anybody asks"))
     }
 
+    fn desk(&self, shard: Shard) -> Option<&Desk> {
+        self.desks.get(usize::from(shard))
+    }
+
     /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
     /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
         let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
-        let desk = self.desks.get(usize::from(shard))?;
+        let desk = self.desk(shard)?;
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }
@@ -275,19 +295,24 @@ impl Inner {
 
     /// The scope of that name, if it is here.
     pub(crate) fn scope(&self, name: &Bytes) -> Option<Arc<dyn Hosting>> {
-        self.scopes.read().get(name)?.upgrade()
+        self.scopes.read().get(name)?.upgrade().filter(|scope| scope.is_started())
     }
 
     pub(crate) fn scopes(&self) -> Vec<Arc<dyn Hosting>> {
-        self.scopes.read().values().filter_map(Weak::upgrade).collect()
+        let scopes = self.scopes.read();
+        scopes.values().filter_map(Weak::upgrade).filter(|scope| scope.is_started()).collect()
     }
 
     /// Begins something at once, and sees to it that it ends.
     pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut work = Box::pin(work);
-        // Now, and not when a task has its turn: what others send is taken in their order.
-        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return;
+        // Now, and not when a task has its turn: what others send is taken in their order. Code of
+        // users that panics is not to take the link along, of which this may be the task.
+        let begun = || work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        match contained(begun) {
+            Some(false) => {}
+            Some(true) => return,
+            None => return tracing::error!("what another node asked for has panicked"),
         }
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}

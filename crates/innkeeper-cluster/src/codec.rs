@@ -15,7 +15,7 @@ pub(crate) struct Prefix(String);
 
 impl Prefix {
     pub(crate) fn new(cluster: &str) -> Prefix {
-        Prefix(format!("/innkeeper/{cluster}/"))
+        Prefix(format!("{cluster}/"))
     }
 
     /// Of everything.
@@ -219,9 +219,9 @@ mod tests {
             let (key, value) = (key.to_owned(), Some(value.to_vec()));
             prefix.record(&Entry { key, value, created: 1, modified: 1 })
         };
-        assert_eq!(other("/innkeeper/d/hb/01", b"count=1\n"), None);
-        assert_eq!(other("/innkeeper/c/cfg", b"count=1\n"), None);
-        assert_eq!(other("/innkeeper/c/hb/01", b"count=many\n"), None);
-        assert_eq!(other("/innkeeper/c/hb/01", b"\xff"), None);
+        assert_eq!(other("d/hb/01", b"count=1\n"), None);
+        assert_eq!(other("c/cfg", b"count=1\n"), None);
+        assert_eq!(other("c/hb/01", b"count=many\n"), None);
+        assert_eq!(other("c/hb/01", b"\xff"), None);
     }
 }

@@ -9,6 +9,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+/// What the keys of all clusters begin with in a store that others use too, unless another prefix
+/// is asked for.
+pub const PREFIX: &str = "/innkeeper/";
+
 /// Something that is awaited.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

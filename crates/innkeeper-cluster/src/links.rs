@@ -111,6 +111,27 @@ pub(crate) struct Dropped {
     unproven: AtomicUsize,
 }
 
+/// What a node has sent over all of its links since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames in which something was asked of another node: requests, casts, subscriptions.
+    pub asked: u64,
+    /// Frames in which another node was told what happened here.
+    pub told: u64,
+    /// Bytes of all frames.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn count(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Request { .. } | Frame::Cast { .. } | Frame::Subscribe { .. } => self.asked += 1,
+            Frame::Event { .. } => self.told += 1,
+            _ => {}
+        }
+    }
+}
+
 /// What all links of a node share.
 pub(crate) struct Core {
     net: Arc<dyn Net>,
@@ -121,6 +142,7 @@ pub(crate) struct Core {
     peers: RwLock<BTreeMap<Session, Arc<Peer>>>,
     guests: Mutex<BTreeMap<Session, Arc<Guest>>>,
     dropped: Arc<Dropped>,
+    traffic: Mutex<Traffic>,
 }
 
 impl Links {
@@ -143,6 +165,7 @@ impl Links {
             peers: RwLock::default(),
             guests: Mutex::default(),
             dropped: Arc::default(),
+            traffic: Mutex::default(),
         });
         let (begin, begun) = mpsc::channel(limits::PEERS_MAX);
         // From before the first link is begun, so that no session ends unnoticed.
@@ -216,6 +239,11 @@ impl Links {
     pub fn casts_dropped(&self) -> (usize, usize) {
         let Dropped { disowned, unproven } = &*self.core.dropped;
         (disowned.load(Ordering::Relaxed), unproven.load(Ordering::Relaxed))
+    }
+
+    /// What was sent over all of them.
+    pub fn traffic(&self) -> Traffic {
+        *self.core.traffic.lock()
     }
 
     /// The link to a session, begun if there is none.

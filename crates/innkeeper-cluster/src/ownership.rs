@@ -164,7 +164,7 @@ pub enum Command {
         /// Whom.
         to: Session,
     },
-    /// The other owns the shard: send it what still waits here, in order.
+    /// The other owns the shard, and has had all of it before: forget what is still kept here.
     Commit {
         /// Which.
         shard: Shard,
@@ -257,8 +257,6 @@ pub struct Ownership {
     pub(crate) own: Own,
     pub(crate) peers: Peers,
     pub(crate) shards: Vec<Held>,
-    /// When a move came to nothing last.
-    pub(crate) stayed: Option<Now>,
     pub(crate) requests: BTreeMap<RequestId, Purpose>,
     pub(crate) next_request: RequestId,
 }
@@ -270,7 +268,7 @@ impl Ownership {
         let own = Own::new(session, member, sent);
         let peers = Peers::default();
         let (requests, next_request) = (BTreeMap::new(), 0);
-        Ownership { config, own, peers, shards, stayed: None, requests, next_request }
+        Ownership { config, own, peers, shards, requests, next_request }
     }
 
     /// Takes one event and answers what is to be done about it.
@@ -290,7 +288,11 @@ impl Ownership {
             }
             Event::Move { shard, to } => self.move_to(shard, to, &mut commands),
             Event::Drain => self.own.draining = true,
-            Event::Leave => self.own.leave_at(now),
+            Event::Leave => {
+                // The others are told: it did not die.
+                self.own.draining = true;
+                self.own.leave_at(now);
+            }
             Event::Rewound => self.end(Over::Rewound, &mut commands),
             Event::Quiesced { shard, epoch } => self.quiesced(shard, epoch, &mut commands),
             Event::Accepted { shard, epoch } => self.accepted(shard, epoch, &mut commands),
@@ -346,7 +348,7 @@ impl Ownership {
         self.beat(now, commands);
         self.evict(now, commands);
         self.claim(now, commands);
-        self.balance(now, commands);
+        self.balance(now, true, commands);
         self.drain(commands);
         self.leave(now, commands);
     }
@@ -366,7 +368,11 @@ impl Ownership {
             Purpose::Beat { sent } => self.beat_answered(sent, answer, now, commands),
             Purpose::Evict(node) => self.evict_answered(node, answer, now, commands),
             Purpose::Claim(claims) => self.claim_answered(&claims, answer, commands),
-            Purpose::Transfer(shard) => self.transfer_answered(shard, answer, commands),
+            Purpose::Transfer(shard) => {
+                self.transfer_answered(shard, answer, commands);
+                // There is room for the next one.
+                self.balance(now, false, commands);
+            }
             Purpose::Announce => self.own.announced |= matches!(answer, Answer::Done(_)),
             Purpose::Leave => self.leave_answered(answer, commands),
         }

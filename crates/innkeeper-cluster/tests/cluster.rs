@@ -5,12 +5,20 @@
 
 #[path = "cluster/apart.rs"]
 mod apart;
+#[path = "cluster/handed.rs"]
+mod handed;
 #[path = "cluster/hearing.rs"]
 mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
+#[path = "cluster/moving.rs"]
+mod moving;
+#[path = "cluster/names.rs"]
+mod names;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/panics.rs"]
+mod panics;
 #[path = "cluster/view.rs"]
 mod view;
 
@@ -23,7 +31,7 @@ use innkeeper::{
 use innkeeper_cluster::ClusterEvent;
 use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
 use innkeeper_cluster::ownership::{Gate, Over};
-use nodes::{SECOND, SHARDS, Said, Say, World, until};
+use nodes::{Node, SECOND, SHARDS, Said, Say, World, until};
 
 /// A process made by the macro.
 struct Tally(u64);
@@ -67,7 +75,7 @@ async fn a_process_of_the_macro_is_talked_to_by_its_methods_from_every_node() {
     assert_eq!(scopes[1].via(&key).add(1).await.unwrap(), 1);
 }
 
-/// C1, C4
+/// C1, C4, NEW-15
 #[tokio::test(start_paused = true)]
 async fn a_process_is_found_from_every_node_wherever_it_was_started() {
     let world = World::new();
@@ -134,7 +142,22 @@ async fn a_start_that_fails_or_declines_says_so_on_every_node() {
     }
 }
 
-/// C2, P2
+/// C2, NEW-17
+#[tokio::test(start_paused = true)]
+async fn nodes_that_join_at_once_have_every_shard_once() {
+    let world = World::new();
+    let joined = tokio::join!(world.node("a"), world.node("b"), world.node("c"));
+    let nodes = [joined.0, joined.1, joined.2];
+    until(|| nodes.iter().map(Node::open).sum::<usize>() == usize::from(SHARDS)).await;
+    for number in 0..30 {
+        let key = format!("key-{number}");
+        let (a, b, c) = tokio::join!(nodes[0].room(&key), nodes[1].room(&key), nodes[2].room(&key));
+        assert!(a == b && b == c, "{key}");
+    }
+    assert_eq!(world.house.census.most_of_one_key(), 1);
+}
+
+/// C2, P2, V1-11
 #[tokio::test(start_paused = true)]
 async fn a_thousand_who_ask_on_all_nodes_at_once_are_given_one_process_each_key() {
     let world = World::new();
@@ -250,7 +273,7 @@ async fn the_processes_of_a_node_that_was_evicted_end_with_its_session() {
     for key in &keys {
         let _ = b.room(key).await;
     }
-    let key = format!("/innkeeper/test/node/{:016x}", a.cluster.node().session().node.0);
+    let key = format!("test/node/{:016x}", a.cluster.node().session().node.0);
     let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
     world.memory.commit(delete, SECOND).await.unwrap();
     assert_eq!(a.over().await, Over::Evicted);
@@ -279,6 +302,40 @@ async fn others_are_told_that_a_node_was_evicted_and_where_its_shards_went() {
         assert_eq!(a.cluster.node().gate(shard), Gate::Open(epoch));
     }
     assert!(events.is_empty());
+}
+
+/// C7: it did not die, though it gives nothing away.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_at_once_says_so_before() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let mut events = a.cluster.events();
+    b.cluster.node().leave().await;
+    assert_eq!(b.over().await, Over::Left);
+    let left = ClusterEvent::Left { node: "node-1".to_owned() };
+    assert_eq!(events.recv().await.unwrap(), left);
+}
+
+/// C5: nothing is written for a key, however many begin.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_keys_begin_and_only_heartbeats_are_written() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let records = async || {
+        let all = world.memory.list("test/".to_owned(), SECOND).await.unwrap();
+        let kept = all.entries.into_iter().filter(|entry| !entry.key.starts_with("test/hb/"));
+        (all.revision, kept)
+    };
+    let ((before, kept), began) = (records().await, tokio::time::Instant::now());
+    for number in 0..10_000 {
+        let _ = [&a, &b][number % 2].room(&format!("key-{number}")).await;
+    }
+    assert_eq!(world.house.census.alive(), 10_000);
+    tokio::time::sleep(3 * SECOND).await;
+    let ((after, same), seconds) = (records().await, began.elapsed().as_secs());
+    assert!(kept.eq(same), "records other than of heartbeats were written");
+    let most = 2 * (seconds + 1);
+    assert!((2..=most).contains(&(after - before)), "{} in {seconds} s", after - before);
 }
 
 /// C6: without state: it ends in order, and begins anew where it goes.

@@ -105,7 +105,7 @@ async fn a_node_that_comes_is_given_its_share_and_gives_it_back_when_it_drains()
     until(|| open(&a) == usize::from(SHARDS)).await;
     a.leave().await;
     assert_eq!(a.over().await, Over::Left);
-    let left = memory.list("/innkeeper/test/node/".to_owned(), SECOND).await.unwrap();
+    let left = memory.list("test/node/".to_owned(), SECOND).await.unwrap();
     assert!(left.entries.is_empty());
 }
 
@@ -226,7 +226,7 @@ async fn a_node_whose_session_is_gone_shuts_its_gates_and_ends() {
     let (node, mut orders, running) = join(&memory, "a").await;
     let session = tokio::task::spawn(running);
     until(|| open(&node) == usize::from(SHARDS)).await;
-    let key = format!("/innkeeper/test/node/{:016x}", node.session().node.0);
+    let key = format!("test/node/{:016x}", node.session().node.0);
     let delete = Transaction { writes: vec![Change::Delete(key)], ..Transaction::default() };
     memory.commit(delete, SECOND).await.unwrap();
     assert_eq!(session.await.unwrap(), Over::Evicted);
@@ -242,7 +242,7 @@ async fn a_node_whose_session_is_gone_shuts_its_gates_and_ends() {
 async fn a_cluster_that_speaks_another_protocol_or_cannot_be_read_is_not_joined() {
     let memory = Memory::new();
     drop(join(&memory, "a").await);
-    let key = "/innkeeper/test/cfg".to_owned();
+    let key = "test/cfg".to_owned();
     let entry = memory.list(key.clone(), SECOND).await.unwrap().entries.remove(0);
     let text = String::from_utf8(entry.value.unwrap()).unwrap();
     for (text, expected) in [
@@ -251,7 +251,7 @@ async fn a_cluster_that_speaks_another_protocol_or_cannot_be_read_is_not_joined(
             "protocol: the cluster needs version 3, this program speaks 1 to 2; use a release that \
              speaks version 3",
         ),
-        ("garbage".to_owned(), "/innkeeper/test/cfg cannot be read"),
+        ("garbage".to_owned(), "test/cfg cannot be read"),
     ] {
         let put = Change::Put(key.clone(), text.into_bytes());
         let transaction = Transaction { writes: vec![put], ..Transaction::default() };

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use innkeeper_cluster::coordinator::{
-    Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+    Committed, Coordinator, CoordinatorError, Later, Listing, PREFIX, Revision, Transaction, Watch,
 };
 
 use hedge::Outcome;
@@ -32,7 +32,7 @@ const HISTORY: i64 = 10_000;
 const COMPACT_EVERY: i64 = 50_000;
 
 /// Where etcd is, and how it is spoken to.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Options {
     /// Each member by its URL, `http://127.0.0.1:2379` or with `https`.
     pub endpoints: Vec<String>,
@@ -42,6 +42,17 @@ pub struct Options {
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
     /// The user and the password, where etcd asks for them.
     pub user: Option<(String, String)>,
+    /// What all keys begin with that are written there: one etcd can be that of many. With a slash
+    /// at its end, else two may be one.
+    pub prefix: String,
+}
+
+impl Default for Options {
+    /// No endpoint, nothing to prove, and [`PREFIX`].
+    fn default() -> Self {
+        let (endpoints, prefix) = (Vec::new(), PREFIX.to_owned());
+        Options { endpoints, ca: None, identity: None, user: None, prefix }
+    }
 }
 
 /// Why there is no etcd to coordinate with.
@@ -96,6 +107,8 @@ pub struct Etcd {
     first: AtomicUsize,
     pin: Pin,
     compacted: AtomicI64,
+    /// What all keys begin with.
+    root: String,
 }
 
 impl Etcd {
@@ -111,7 +124,8 @@ impl Etcd {
         let members: Result<Vec<_>, _> =
             options.endpoints.iter().map(|endpoint| Member::new(endpoint, options)).collect();
         let (members, first) = (members?, AtomicUsize::new(0));
-        let etcd = Etcd { members, first, pin: Pin::default(), compacted: AtomicI64::new(0) };
+        let (pin, compacted, root) = (Pin::default(), AtomicI64::new(0), options.prefix.clone());
+        let etcd = Etcd { members, first, pin, compacted, root };
         let mut silent = Vec::new();
         for (at, member) in etcd.members.iter().enumerate().rev() {
             match tokio::time::timeout(within, member.client()).await {
@@ -184,7 +198,8 @@ impl Coordinator for Etcd {
         Box::pin(async move {
             let floor = self.pin.floor();
             let pair = self.pair();
-            let ask = |at: usize| Box::pin(request::commit(&self.members[at], &transaction));
+            let ask =
+                |at: usize| Box::pin(request::commit(&self.members[at], &self.root, &transaction));
             let (committed, cluster) = self.ask(within, pair, ask(pair.0), ask(pair.1)).await?;
             self.pin.check(cluster, committed.revision, floor)?;
             Ok(committed)
@@ -199,7 +214,7 @@ impl Coordinator for Etcd {
         Box::pin(async move {
             let floor = self.pin.floor();
             let pair = self.pair();
-            let ask = |at: usize| Box::pin(request::list(&self.members[at], &prefix));
+            let ask = |at: usize| Box::pin(request::list(&self.members[at], &self.root, &prefix));
             let (listing, cluster) = self.ask(within, pair, ask(pair.0), ask(pair.1)).await?;
             self.pin.check_cluster(cluster)?;
             if listing.revision < floor {
@@ -220,7 +235,8 @@ impl Coordinator for Etcd {
     ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
         Box::pin(async move {
             let pair = self.pair();
-            let ask = |at: usize| Box::pin(watch::open(&self.members[at], &prefix, after));
+            let ask =
+                |at: usize| Box::pin(watch::open(&self.members[at], &self.root, &prefix, after));
             let watch = self.ask(within, pair, ask(pair.0), ask(pair.1)).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })

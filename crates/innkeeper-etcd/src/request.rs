@@ -30,14 +30,15 @@ const NO_SPACE: &str = "database space exceeded";
 /// The outcome, and which etcd it came from.
 pub(crate) async fn commit(
     member: &Member,
+    root: &str,
     transaction: &Transaction,
 ) -> Outcome<(Committed, u64)> {
     let client = match member.client().await {
         Ok(client) => client,
         Err(refused) => return Outcome::NotDone(unused(member, refused)),
     };
-    let compares: Vec<_> = transaction.compares.iter().map(compare).collect();
-    let writes: Vec<_> = transaction.writes.iter().map(write).collect();
+    let compares: Vec<_> = transaction.compares.iter().map(|it| compare(root, it)).collect();
+    let writes: Vec<_> = transaction.writes.iter().map(|it| write(root, it)).collect();
     match client.kv_client().txn(Txn::new().when(compares).and_then(writes)).await {
         Ok(answer) => {
             let (revision, cluster) =
@@ -54,13 +55,14 @@ pub(crate) async fn commit(
 }
 
 /// All entries as of the revision of the first answer, and which etcd they came from.
-pub(crate) async fn list(member: &Member, prefix: &str) -> Outcome<(Listing, u64)> {
+pub(crate) async fn list(member: &Member, root: &str, prefix: &str) -> Outcome<(Listing, u64)> {
     let client = match member.client().await {
         Ok(client) => client,
         Err(refused) => return Outcome::NotDone(unused(member, refused)),
     };
     let (mut listing, mut cluster) = (Listing::default(), 0);
-    let (mut from, end) = (prefix.as_bytes().to_vec(), end_of(prefix));
+    let prefix = format!("{root}{prefix}");
+    let (mut from, end) = (prefix.as_bytes().to_vec(), end_of(&prefix));
     loop {
         let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
         if listing.revision > 0 {
@@ -75,7 +77,7 @@ pub(crate) async fn list(member: &Member, prefix: &str) -> Outcome<(Listing, u64
         {
             (listing.revision, cluster) = (number(header.revision()), header.cluster_id());
         }
-        listing.entries.extend(answer.kvs().iter().filter_map(|kv| entry(kv, false)));
+        listing.entries.extend(answer.kvs().iter().filter_map(|kv| entry(root, kv, false)));
         let Some(last) = answer.kvs().last().filter(|_| answer.more()) else {
             return Outcome::Done((listing, cluster));
         };
@@ -85,32 +87,31 @@ pub(crate) async fn list(member: &Member, prefix: &str) -> Outcome<(Listing, u64
     }
 }
 
-/// A key of the store as an entry. Keys that are no text are not ours.
-pub(crate) fn entry(kv: &KeyValue, is_deleted: bool) -> Option<Entry> {
-    let key = String::from_utf8(kv.key().to_vec()).ok()?;
+/// A key of the store as an entry. Keys that are no text, or begin otherwise, are not ours.
+pub(crate) fn entry(root: &str, kv: &KeyValue, is_deleted: bool) -> Option<Entry> {
+    let key = std::str::from_utf8(kv.key()).ok()?.strip_prefix(root)?.to_owned();
     let (created, modified) = (number(kv.create_revision()), number(kv.mod_revision()));
     let value = (!is_deleted).then(|| kv.value().to_vec());
     Some(Entry { key, value, created: if is_deleted { 0 } else { created }, modified })
 }
 
-fn compare(comparison: &Comparison) -> Compare {
+fn compare(root: &str, comparison: &Comparison) -> Compare {
+    let of = |key: &String| format!("{root}{key}");
     match comparison {
         Comparison::Created(key, at) => {
-            Compare::create_revision(key.as_str(), CompareOp::Equal, signed(*at))
+            Compare::create_revision(of(key), CompareOp::Equal, signed(*at))
         }
         Comparison::Modified(key, at) => {
-            Compare::mod_revision(key.as_str(), CompareOp::Equal, signed(*at))
+            Compare::mod_revision(of(key), CompareOp::Equal, signed(*at))
         }
-        Comparison::Value(key, value) => {
-            Compare::value(key.as_str(), CompareOp::Equal, value.clone())
-        }
+        Comparison::Value(key, value) => Compare::value(of(key), CompareOp::Equal, value.clone()),
     }
 }
 
-fn write(change: &Change) -> TxnOp {
+fn write(root: &str, change: &Change) -> TxnOp {
     match change {
-        Change::Put(key, value) => TxnOp::put(key.as_str(), value.clone(), None),
-        Change::Delete(key) => TxnOp::delete(key.as_str(), None),
+        Change::Put(key, value) => TxnOp::put(format!("{root}{key}"), value.clone(), None),
+        Change::Delete(key) => TxnOp::delete(format!("{root}{key}"), None),
     }
 }
 

@@ -7,17 +7,26 @@ use crate::hedge::Outcome;
 use crate::member::{Member, describe};
 use crate::request::{entry, failed, number, signed, unused};
 
-pub(crate) struct Changes(WatchStream);
+pub(crate) struct Changes {
+    stream: WatchStream,
+    /// What all keys begin with.
+    root: String,
+}
 
 /// Watches by way of one member.
-pub(crate) async fn open(member: &Member, prefix: &str, after: Revision) -> Outcome<Changes> {
+pub(crate) async fn open(
+    member: &Member,
+    root: &str,
+    prefix: &str,
+    after: Revision,
+) -> Outcome<Changes> {
     let client = match member.client().await {
         Ok(client) => client,
         Err(refused) => return Outcome::NotDone(unused(member, refused)),
     };
     let options = WatchOptions::new().with_prefix().with_start_revision(signed(after + 1));
-    match client.watch_client().watch(prefix, Some(options)).await {
-        Ok(stream) => Outcome::Done(Changes(stream)),
+    match client.watch_client().watch(format!("{root}{prefix}"), Some(options)).await {
+        Ok(stream) => Outcome::Done(Changes { stream, root: root.to_owned() }),
         Err(error) => failed(member, &error),
     }
 }
@@ -27,9 +36,9 @@ impl Watch for Changes {
         Box::pin(async {
             loop {
                 let broken = |why| Err(CoordinatorError::NotDone(why));
-                match self.0.message().await {
+                match self.stream.message().await {
                     Ok(Some(message)) => {
-                        let entries = read(&message)?;
+                        let entries = read(&self.root, &message)?;
                         if !entries.is_empty() {
                             return Ok(entries);
                         }
@@ -42,7 +51,7 @@ impl Watch for Changes {
     }
 }
 
-fn read(message: &WatchResponse) -> Result<Vec<Entry>, CoordinatorError> {
+fn read(root: &str, message: &WatchResponse) -> Result<Vec<Entry>, CoordinatorError> {
     if message.compact_revision() > 0 {
         return Err(CoordinatorError::Compacted { oldest: number(message.compact_revision()) });
     }
@@ -53,7 +62,7 @@ fn read(message: &WatchResponse) -> Result<Vec<Entry>, CoordinatorError> {
     let events = message.events().iter();
     let entries = events.filter_map(|event| {
         let is_deleted = event.event_type() == EventType::Delete;
-        entry(event.kv()?, is_deleted)
+        entry(root, event.kv()?, is_deleted)
     });
     Ok(entries.collect())
 }

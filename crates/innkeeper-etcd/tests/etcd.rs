@@ -26,6 +26,19 @@ async fn connect(servers: &Servers) -> Etcd {
     Etcd::connect(&options, WITHIN).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn settings() -> Settings {
+    Settings {
+        cluster: "test".to_owned(),
+        name: "a".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+        weight: 1,
+        shards: 16,
+        session: Duration::from_secs(5),
+        fail_over: FAIL_OVER_DEFAULT,
+        versions: VERSIONS,
+    }
+}
+
 fn put(key: &str) -> Transaction {
     let writes = vec![Change::Put(key.to_owned(), b"1".to_vec())];
     Transaction { writes, ..Transaction::default() }
@@ -41,6 +54,40 @@ async fn etcd_passes_the_suite_of_the_port() {
 async fn three_members_pass_it_as_well() {
     let Some(servers) = Servers::start(3).await else { return };
     suite::all(&connect(&servers).await, "/test/").await;
+}
+
+/// Two clusters of one name on one etcd, each under a prefix of its own, do not see each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_one_prefix_is_not_seen_under_another() {
+    let Some(servers) = Servers::start(1).await else { return };
+    let under = async |prefix: &str| {
+        let (endpoints, prefix) = (servers.endpoints(), prefix.to_owned());
+        let options = Options { endpoints, prefix, ..Options::default() };
+        Arc::new(Etcd::connect(&options, WITHIN).await.unwrap())
+    };
+    let (one, other) = (under("/one/").await, under("/other/").await);
+    suite::all(&*one, "test/").await;
+    let mut nodes = Vec::new();
+    for etcd in [&one, &other] {
+        // The name of a node is taken once in a cluster.
+        let joined = Node::join(etcd.clone(), Arc::new(Machine), &settings()).await;
+        let (node, mut orders, session) = joined.unwrap();
+        tokio::spawn(async move { while orders.next().await.is_some() {} });
+        nodes.push((node, tokio::spawn(session)));
+    }
+    let all_open = |node: &Node| (0..16).all(|shard| matches!(node.gate(shard), Gate::Open(_)));
+    while !nodes.iter().all(|(node, _)| all_open(node)) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for ((node, _), etcd) in nodes.iter().zip([&one, &other]) {
+        let seen = etcd.list("test/node/".to_owned(), WITHIN).await.unwrap();
+        assert_eq!(seen.entries.len(), 1, "{seen:?}");
+        assert_eq!(node.members().len(), 1);
+    }
+    let all = under("/").await.list(String::new(), WITHIN).await.unwrap();
+    let are_known = |key: &str| key.starts_with("one/test/") || key.starts_with("other/test/");
+    assert!(all.entries.iter().all(|entry| are_known(&entry.key)), "{all:?}");
+    nodes.iter().for_each(|(_, session)| session.abort());
 }
 
 /// C8
@@ -129,7 +176,7 @@ async fn an_etcd_that_wants_certificates_is_shown_one() {
         endpoints: endpoints.clone(),
         ca: Some(authority.certificate()),
         identity: Some(authority.issue()),
-        user: None,
+        ..Options::default()
     };
     let etcd = Etcd::connect(&ours, WITHIN).await.unwrap_or_else(|error| panic!("{error}"));
     etcd.commit(put("a"), WITHIN).await.unwrap();
@@ -167,18 +214,9 @@ async fn an_etcd_that_wants_a_password_is_given_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_freezes_while_etcd_is_stopped_and_goes_on_with_the_same_epochs() {
     let Some(servers) = Servers::start(1).await else { return };
-    let settings = Settings {
-        cluster: "test".to_owned(),
-        name: "a".to_owned(),
-        address: "127.0.0.1:1".to_owned(),
-        weight: 1,
-        shards: 16,
-        session: Duration::from_secs(5),
-        fail_over: FAIL_OVER_DEFAULT,
-        versions: VERSIONS,
-    };
     let etcd = Arc::new(connect(&servers).await);
-    let (node, mut orders, running) = Node::join(etcd, Arc::new(Machine), &settings).await.unwrap();
+    let (node, mut orders, running) =
+        Node::join(etcd, Arc::new(Machine), &settings()).await.unwrap();
     let session = tokio::spawn(running);
     tokio::spawn(async move { while orders.next().await.is_some() {} });
     let gates = || (0..16).map(|shard| node.gate(shard)).collect::<Vec<_>>();

@@ -212,7 +212,7 @@ async fn a_parent_that_has_waited_for_its_child_ends_its_session() {
     let home = directory("child");
     let etcd = connect(&servers.endpoints()[0]).await;
     let sessions = async || {
-        let all = etcd.list("/innkeeper/test/node/".to_owned(), 60 * SECOND).await.unwrap();
+        let all = etcd.list("test/node/".to_owned(), 60 * SECOND).await.unwrap();
         all.entries.len()
     };
     let mut child = Program::start(&servers, LONG, Some(&home));

@@ -57,12 +57,20 @@ pub(crate) struct Intake {
     work: TaskTracker,
 }
 
+/// What became of calls.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) ok: AtomicU64,
+    pub(crate) not_delivered: AtomicU64,
+    pub(crate) unknown: AtomicU64,
+}
+
 /// Numbers of the server's own.
 #[derive(Default)]
 pub(crate) struct Tally {
-    pub(crate) calls_ok: AtomicU64,
-    pub(crate) calls_not_delivered: AtomicU64,
-    pub(crate) calls_unknown: AtomicU64,
+    /// To processes on this node, and on others.
+    pub(crate) calls: Calls,
+    pub(crate) calls_away: Calls,
     pub(crate) web_sockets: AtomicU64,
     pub(crate) kv_connections: AtomicU64,
     pub(crate) http_connections: AtomicU64,
@@ -207,8 +215,9 @@ impl App {
                 None => get.await,
             };
             let process = found.and_then(innkeeper::Outcome::process).map_err(not_found)?;
+            let is_away = process.is_distant();
             let said = say(process).await;
-            self.tally.call(&said);
+            self.tally.call(is_away, &said);
             let why = match &said {
                 Err(CallError::NotDelivered { why, .. }) if tries < limits::TRIES => why,
                 _ => return said.map_err(ApiError::from),
@@ -233,12 +242,13 @@ fn not_found(error: GetError) -> ApiError {
 }
 
 impl Tally {
-    /// Counts the outcome of a call.
-    pub(crate) fn call<T, M>(&self, outcome: &Result<T, CallError<M>>) {
+    /// Counts the outcome of a call, to a process on another node or not.
+    pub(crate) fn call<T, M>(&self, is_away: bool, outcome: &Result<T, CallError<M>>) {
+        let calls = if is_away { &self.calls_away } else { &self.calls };
         let counter = match outcome {
-            Ok(_) => &self.calls_ok,
-            Err(CallError::NotDelivered { .. }) => &self.calls_not_delivered,
-            Err(_) => &self.calls_unknown,
+            Ok(_) => &calls.ok,
+            Err(CallError::NotDelivered { .. }) => &calls.not_delivered,
+            Err(_) => &calls.unknown,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -282,7 +282,10 @@ impl Room {
         let mut gone = Vec::new();
         let members = self.members.all.iter().filter(|(id, _)| concerns(id));
         for (n, (id, member)) in members.enumerate() {
-            let by = if n < limits::WRITTEN_BY_ROOM { By::Caller } else { By::Task };
+            // On another node each member is told by a task of its own. And all by the same words:
+            // those go there once.
+            let by_caller = n < limits::WRITTEN_BY_ROOM || member.seat.is_distant();
+            let by = if by_caller { By::Caller } else { By::Task };
             if ctx.push(&member.seat, Heard::Said(frame.clone(), by)).is_err() {
                 gone.push(*id);
             }

@@ -8,6 +8,7 @@ mod cluster;
 mod server;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cluster::{DEALT, SHARDS, World, get};
@@ -231,8 +232,7 @@ async fn told(events: &mut reqwest::Response, name: &str, key: &str) -> Value {
 async fn events_of_all_nodes_come_from_each_and_so_do_those_of_the_cluster() {
     let world = World::default();
     let (a, b) = world.pair().await;
-    let client = Client::builder().no_proxy().build().unwrap();
-    let mut events = client.get(a.url("/api/events")).send().await.unwrap();
+    let mut events = get_events(&a).await;
     let all = open(&a, 12).await;
     let key = of_b(&a, &all).await;
     let started = told(&mut events, "started", &key).await;
@@ -240,13 +240,50 @@ async fn events_of_all_nodes_come_from_each_and_so_do_those_of_the_cluster() {
     let shards = get(&a, "/api/shards").await;
     let theirs = shards.as_array().unwrap().iter().find(|shard| shard["node"] == "b").unwrap();
     let theirs = theirs["shard"].to_string();
-    let mut events = client.get(a.url("/api/events")).send().await.unwrap();
+    let mut events = get_events(&a).await;
     assert!(b.drained().await.is_clean());
     let moved = told(&mut events, "moved", &theirs).await;
     let expected = json!({
         "event": "moved", "kind": "shard", "key": theirs, "node": "a", "reason": "from b",
     });
     assert_eq!(moved, expected);
+    let left = told(&mut events, "left", "b").await;
+    assert_eq!(left, json!({"event": "left", "kind": "node", "key": "b", "node": "b"}));
+}
+
+/// C7
+#[tokio::test]
+async fn that_a_node_died_is_told_and_where_its_shards_went() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let (mut events, mut others) = (get_events(&a).await, get_events(&a).await);
+    let shards = get(&a, "/api/shards").await;
+    let theirs = shards.as_array().unwrap().iter().find(|shard| shard["node"] == "b").unwrap();
+    let theirs = theirs["shard"].to_string();
+    b.dies();
+    let (evicted, moved) =
+        tokio::join!(told(&mut events, "evicted", "b"), told(&mut others, "moved", &theirs),);
+    assert_eq!(evicted, json!({"event": "evicted", "kind": "node", "key": "b", "node": "b"}));
+    assert_eq!((&moved["node"], &moved["reason"]), (&json!("a"), &json!("from b")));
+}
+
+/// C9: it is told, once it is so and once it is over.
+#[tokio::test]
+async fn that_a_node_cannot_prove_its_session_is_told_and_that_it_can_again() {
+    let world = World::default();
+    let (a, _b) = world.pair().await;
+    let mut events = get_events(&a).await;
+    world.is_away.store(true, Relaxed);
+    let frozen = told(&mut events, "frozen", "a").await;
+    assert_eq!(frozen, json!({"event": "frozen", "kind": "node", "key": "a", "node": "a"}));
+    world.is_away.store(false, Relaxed);
+    let thawed = told(&mut events, "thawed", "a").await;
+    assert_eq!(thawed, json!({"event": "thawed", "kind": "node", "key": "a", "node": "a"}));
+}
+
+async fn get_events(server: &Server) -> reqwest::Response {
+    let client = Client::builder().no_proxy().build().unwrap();
+    client.get(server.url("/api/events")).send().await.unwrap()
 }
 
 /// Somebody who has just been let into a room by a server.

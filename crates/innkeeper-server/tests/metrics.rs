@@ -120,6 +120,28 @@ async fn a_node_of_a_cluster_says_what_it_owns_and_how_sure_it_is() {
     assert_eq!(value("innkeeper_gate_shut_total"), 0.0);
 }
 
+#[tokio::test]
+async fn calls_to_rooms_on_other_nodes_are_counted_as_such() {
+    let (a, _b) = World::default().pair().await;
+    let (client, mut away) = (reqwest::Client::builder().no_proxy().build().unwrap(), 0);
+    for n in 0..20 {
+        let url = a.url(&format!("/api/rooms/r{n}"));
+        let started: serde_json::Value =
+            client.post(&url).send().await.unwrap().json().await.unwrap();
+        away += usize::from(started["node"] == "b");
+        let line = serde_json::json!({"user": "ann", "text": "hello"});
+        let said = client.post(url + "/messages").json(&line).send().await.unwrap();
+        assert_eq!(said.status(), 200);
+    }
+    let text = reqwest::get(a.url("/metrics")).await.unwrap().text().await.unwrap();
+    let calls = |path: &str| -> usize {
+        let name = format!("innkeeper_calls_total{{result=\"ok\",path=\"{path}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    assert!(away > 0);
+    assert_eq!((calls("remote"), calls("local")), (away, 20 - away));
+}
+
 #[test]
 fn the_linter_sees_what_is_wrong() {
     let head = |name: &str, kind: &str| format!("# HELP {name} Words.\n# TYPE {name} {kind}\n");

@@ -166,7 +166,8 @@ impl<M: Message> fmt::Debug for ReplyTo<M> {
 ///
 /// # Cancel safety
 /// Dropped before the process began the message, the message is withdrawn and does not run; dropped
-/// later, it runs and its reply is thrown away.
+/// later, it runs and its reply is thrown away. To a process on another node it may be on its way;
+/// then it may run all the same.
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     to: &'a ProcessRef<M>,

@@ -17,6 +17,9 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a look at all processes, wherever they run, may take, unless the caller says otherwise.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much a process may take along to another node, in bytes.
+pub const HANDOFF_BYTES_MAX: usize = 64 << 20;
+
 /// How long `init` may take, unless the child spec says otherwise.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 

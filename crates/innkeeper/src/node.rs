@@ -65,6 +65,11 @@ pub(crate) trait Node: Send + Sync {
         0
     }
 
+    /// Whether it is on another node.
+    fn is_distant(&self) -> bool {
+        false
+    }
+
     /// The right that it runs under, where that can be lost.
     fn tenure(&self) -> Option<Arc<dyn Tenure>> {
         None

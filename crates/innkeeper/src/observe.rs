@@ -113,6 +113,13 @@ pub enum What {
         /// The one being handled when it crashed.
         begun: bool,
     },
+    /// What it wanted to take along to another node is more than
+    /// [`limits::HANDOFF_BYTES_MAX`](crate::limits::HANDOFF_BYTES_MAX): it ends as one that takes
+    /// nothing along.
+    StateTooLarge {
+        /// How much it is.
+        bytes: usize,
+    },
 }
 
 /// Something that happened to the process of a key.
@@ -210,7 +217,10 @@ impl Tally {
             What::CastsLost { waiting, begun } => {
                 add(&part.casts_lost, *waiting as u64 + u64::from(*begun));
             }
-            What::Starting { .. } | What::Held(_) | What::ArgsDiffer => {}
+            What::Starting { .. }
+            | What::Held(_)
+            | What::ArgsDiffer
+            | What::StateTooLarge { .. } => {}
         }
     }
 

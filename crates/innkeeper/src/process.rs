@@ -149,7 +149,9 @@ pub trait Process: Sized + Send + 'static {
     /// Asked, instead of [`terminate`](Self::terminate), when the key is about to go to another
     /// node of a cluster: what the process takes along. It ends then, and the `init` there is given
     /// it by [`Context::handed`]. `None`, the default, takes nothing along: `terminate` runs, and
-    /// the process begins anew there when it is asked for.
+    /// the process begins anew there when it is asked for. So it is with more bytes than
+    /// [`limits::HANDOFF_BYTES_MAX`](crate::limits::HANDOFF_BYTES_MAX), which is also an event,
+    /// [`What::StateTooLarge`](crate::What::StateTooLarge): keep what `terminate` is to save.
     ///
     /// If the key stays after all, the `init` of its next process here is given the same. It is not
     /// asked of a process that ends for another reason meanwhile.

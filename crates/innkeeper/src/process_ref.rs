@@ -86,6 +86,11 @@ impl<M: Message> ProcessRef<M> {
         self.port.epoch()
     }
 
+    /// Whether it runs on another node.
+    pub fn is_distant(&self) -> bool {
+        self.port.is_distant()
+    }
+
     /// Whether that incarnation handles messages now, as far as is known here. It may have ended
     /// when the answer is read.
     pub fn is_alive(&self) -> bool {

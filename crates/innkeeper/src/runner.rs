@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::exit::ExitReason;
 use crate::guard::{Interrupt, Limit, contained, guarded};
 use crate::incarnation::Incarnation;
+use crate::limits;
 use crate::node::Node;
 use crate::observe::What;
 use crate::owner::Owner;
@@ -314,7 +315,11 @@ async fn terminate<O: Owner>(
                 && reason == ExitReason::Shutdown
                 && let Some(packed) = state.on_handoff(ctx).await
             {
-                return cell.owner.pack_state(packed);
+                let bytes = packed.len();
+                if bytes <= limits::HANDOFF_BYTES_MAX {
+                    return cell.owner.pack_state(packed);
+                }
+                cell.owner.observe(cell.incarnation(), What::StateTooLarge { bytes });
             }
             state.terminate(&reason, ctx).await;
         };

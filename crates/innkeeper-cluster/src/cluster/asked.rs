@@ -8,6 +8,7 @@ use innkeeper::placement::Failed;
 use innkeeper::{Away, Cycle, ExitReason, GetError, NotDelivered, StopError, Unknown};
 use serde::{Deserialize, Serialize};
 
+use super::contain::contained;
 use super::seen::Seen;
 use crate::frame::Lost;
 use crate::links;
@@ -170,12 +171,16 @@ pub(crate) enum NotStopped {
     Unknown,
 }
 
-/// Writes something down. What users have made may refuse that; then it is not said.
+/// Writes something down. What users have made may refuse that, or panic; then it is not said.
 pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
-    match postcard::to_allocvec(what) {
-        Ok(bytes) => Some(bytes.into()),
-        Err(error) => {
+    match contained(|| postcard::to_allocvec(what)) {
+        Some(Ok(bytes)) => Some(bytes.into()),
+        Some(Err(error)) => {
             tracing::error!(%error, "what was to be sent cannot be written down");
+            None
+        }
+        None => {
+            tracing::error!("the code that was to write down what is sent has panicked");
             None
         }
     }
@@ -187,9 +192,9 @@ pub(crate) fn write_message(what: &impl Serialize) -> Option<(Bytes, Option<Arc<
     written.map(|bytes| (bytes, listening))
 }
 
-/// Reads what was written down.
+/// Reads what was written down. Code of users that panics there has not read it.
 pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    postcard::from_bytes(bytes).ok()
+    contained(|| postcard::from_bytes(bytes))?.ok()
 }
 
 impl From<ExitReason> for Exit {

@@ -25,9 +25,14 @@ pub enum ClusterEvent {
         /// The name of the owner. `None`: it is not known here yet.
         to: Option<String>,
     },
-    /// The session of a node is over that was not giving its shards away: it died, or nobody could
-    /// tell that it did not. Others claim what it had.
+    /// The session of a node is over that had not said that it would leave: it died, or nobody
+    /// could tell that it did not. Others claim what it had.
     Evicted {
+        /// Its name.
+        node: String,
+    },
+    /// The session of a node is over that had said so.
+    Left {
         /// Its name.
         node: String,
     },
@@ -87,9 +92,14 @@ impl Picture {
             _ => {}
         }
         for (session, (name, is_leaving)) in &self.members {
-            if !is_leaving && !now.members.contains_key(session) {
-                changes.push(ClusterEvent::Evicted { node: name.clone() });
+            if now.members.contains_key(session) {
+                continue;
             }
+            let node = name.clone();
+            changes.push(match is_leaving {
+                true => ClusterEvent::Left { node },
+                false => ClusterEvent::Evicted { node },
+            });
         }
         let owners = (0..).zip(self.owners.iter().zip(&now.owners));
         changes.extend(owners.filter_map(|(shard, owners)| match owners {
@@ -115,6 +125,11 @@ impl Inner {
                 // Nobody need listen.
                 let _ = self.changes.send(change);
             }
+            let owners = before.owners.iter().zip(&now.owners).zip(&self.desks);
+            owners.filter(|((old, new), _)| old != new).for_each(|(_, desk)| {
+                desk.turned.notify_waiters();
+            });
+            self.drop_arriving(&before.owners, &now.owners);
             before = now;
         }
     }
@@ -146,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_dies_is_evicted_and_its_shards_move_and_one_that_drains_only_gives() {
+    fn a_node_that_dies_is_evicted_and_its_shards_move_and_one_that_drains_leaves() {
         let before = picture(&["a", "b", "-c"], &[1, 2, 3, 0]);
         assert_eq!(before.changes(&before), []);
         let now = picture(&["a", "", ""], &[1, 1, 1, 1]);
@@ -156,7 +171,8 @@ mod tests {
         };
         let evicted = ClusterEvent::Evicted { node: "b".to_owned() };
         // The first owner of a shard has it from nobody.
-        assert_eq!(before.changes(&now), [evicted, moved(1, "b"), moved(2, "c")]);
+        let left = ClusterEvent::Left { node: "c".to_owned() };
+        assert_eq!(before.changes(&now), [evicted, left, moved(1, "b"), moved(2, "c")]);
     }
 
     #[test]

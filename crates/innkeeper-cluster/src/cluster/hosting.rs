@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use innkeeper::placement::{Later, Packed, Tenure};
-use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use innkeeper::{
+    Away, CallError, ExitReason, GetError, Incarnation, Key, NotDelivered, Outcome, ProcessRef,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +26,9 @@ use crate::subscriber::{self, Origin};
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
+    /// Whether it has been started. Until then it has its name, and nothing can be asked of it.
+    fn is_started(&self) -> bool;
+
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
@@ -39,8 +44,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
 
-    /// Has the process of a key begin that took something along.
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
+    /// Has the process of a key begin that took something along. Whether that is done with: it has
+    /// begun, or is not to.
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool>;
 }
 
 /// What came of it.
@@ -96,11 +102,6 @@ impl Service for Inner {
             false => answer.declined(Bytes::new()),
         }
     }
-
-    /// All that a shard takes along has come before it was given away.
-    fn commit(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
-    }
 }
 
 impl Inner {
@@ -118,11 +119,15 @@ where
     K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
+    fn is_started(&self) -> bool {
+        self.has_here()
+    }
+
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
             match self.asked(&message) {
-                Some(Ask::Look { of, look }) => self.show(&of, look).await,
-                asked => match self.admit(&message, asked) {
+                Some(Ask::Look { of, look }) => self.show(&of, look, from.within).await,
+                asked => match self.admit(&message, asked, from.within).await {
                     Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
                     Err(done) => done,
                 },
@@ -168,15 +173,27 @@ where
         })
     }
 
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool> {
         Box::pin(async move {
-            let Some(key) = asked::read::<K>(&key) else { return };
+            let Some(of) = asked::read::<K>(&key) else { return true };
             if !right.begins().await {
-                return;
+                return true;
             }
-            let tenure: Arc<dyn Tenure> = right;
-            // If it fails, whoever asks for it next is told.
-            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
+            let (under, tenure): (_, Arc<dyn Tenure>) = (right.under, right);
+            match self.here().get(&tenure, &of, false, limits::CALL_TIME_MAX).await {
+                Ok(Outcome::Started(_) | Outcome::Existing(_)) => true,
+                Err(GetError::NotFound | GetError::ShuttingDown) => true,
+                Ok(Outcome::Ignored) => {
+                    // It has declined what it was given.
+                    drop(self.inner.settled(under, &self.scope, &key));
+                    true
+                }
+                Err(why) => {
+                    let (shard, scope) = (under.shard, String::from_utf8_lossy(&self.scope));
+                    tracing::warn!(shard, %scope, %why, "a process that came here does not begin");
+                    false
+                }
+            }
         })
     }
 }
@@ -193,14 +210,13 @@ where
     }
 
     /// What is asked, if this node can be asked it.
-    fn admit<'a>(
+    async fn admit<'a>(
         &self,
         message: &Message,
         asked: Option<Ask<'a>>,
+        within: Duration,
     ) -> Result<(Arc<Owning>, K, Ask<'a>), Done> {
-        let right = self.inner.right(message.shard);
-        // Who knows a later epoch knows more than this node, which is to learn it first.
-        let right = right.filter(|right| right.under.epoch >= message.epoch);
+        let right = self.inner.right_in_time(message.shard, message.epoch, within).await;
         let right = right.ok_or_else(|| Done::not(NotDelivered::Away(Away::NotOwner)))?;
         match (asked, asked::read::<K>(&message.key)) {
             (Some(ask), Some(key)) => Ok((right, key, ask)),
@@ -288,11 +304,12 @@ where
         }
     }
 
-    /// The part that the processes here have in an answer about all.
-    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
-        match self.view().shown(of, look).await {
-            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
-            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+    /// The part that the processes here have in an answer about all, for as long as it is wanted.
+    async fn show(&self, of: &[Shard], look: &[u8], within: Duration) -> Done {
+        match tokio::time::timeout(within, self.view().shown(of, look)).await {
+            Ok(Some(share)) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            Ok(None) => Done::not(NotDelivered::Away(Away::Incompatible)),
+            Err(_) => Done::not(NotDelivered::Timeout),
         }
     }
 
@@ -327,20 +344,22 @@ where
     }
 
     async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
-        let (right, key, ask) = match self.admit(message, self.asked(message)) {
+        let asked = self.asked(message);
+        let within = match asked {
+            Some(Ask::Feed { within_ms, .. }) => Duration::from_millis(u64::from(within_ms)),
+            _ => Duration::ZERO,
+        };
+        let (right, key, ask) = match self.admit(message, asked, within).await {
             Ok(admitted) => admitted,
             Err(done) => return done,
         };
-        let Ask::Feed { to, within_ms, message } = ask else {
+        let Ask::Feed { to, message, .. } = ask else {
             return Done::not(NotDelivered::Away(Away::Incompatible));
         };
         let origin = Origin::Distant(subscriber.clone(), right.under);
         match subscriber::incoming(origin, || asked::read(message)) {
             None => Done::not(NotDelivered::Away(Away::Incompatible)),
-            Some(message) => {
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.bring(&right, &key, to, message, within).await
-            }
+            Some(message) => self.bring(&right, &key, to, message, within).await,
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) enum Happened {
     Parked(Exit),
     Stopped(Exit),
     CastsLost { waiting: u64, begun: bool },
+    StateTooLarge { bytes: u64 },
 }
 
 impl Happened {
@@ -49,6 +50,7 @@ impl Happened {
             What::CastsLost { waiting, begun } => {
                 Happened::CastsLost { waiting: waiting as u64, begun }
             }
+            What::StateTooLarge { bytes } => Happened::StateTooLarge { bytes: bytes as u64 },
             _ => return None,
         })
     }
@@ -71,6 +73,9 @@ impl From<Happened> for What {
             Happened::CastsLost { waiting, begun } => {
                 let waiting = usize::try_from(waiting).unwrap_or(usize::MAX);
                 What::CastsLost { waiting, begun }
+            }
+            Happened::StateTooLarge { bytes } => {
+                What::StateTooLarge { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
             }
         }
     }

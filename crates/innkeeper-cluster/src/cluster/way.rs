@@ -41,10 +41,8 @@ impl To {
         frame::Message {
             shard: self.shard,
             epoch: self.epoch,
-            hops: 0,
             scope: self.scope.clone(),
             key: self.key.clone(),
-            chain: Bytes::new(),
             body,
         }
     }

@@ -15,10 +15,8 @@ fn message() -> Message {
     Message {
         shard: u16::MAX,
         epoch: 1 << 40,
-        hops: 3,
         scope: bytes("rooms"),
         key: bytes("lobby"),
-        chain: Bytes::new(),
         body: bytes("hello"),
     }
 }
@@ -51,14 +49,14 @@ fn all() -> Vec<Frame> {
         Frame::Ask { nonce: 1 },
         Frame::Told { nonce: 1, remaining: 2 },
         request(Request::Call(message())),
-        request(Request::Prepare(part.clone())),
-        request(Request::Commit(part)),
+        request(Request::Prepare(part)),
         Frame::Cast { under: None, message: message() },
         reply(Outcome::Done(bytes("yes"))),
         reply(Outcome::Declined(bytes("no"))),
         Frame::Subscribe { id, under, message: message() },
         Frame::Unsubscribe { id },
-        Frame::Event { id, under, body: bytes("tick") },
+        Frame::Event { id, also: Vec::new(), under, body: bytes("tick") },
+        Frame::Event { id, also: vec![0, u64::MAX], under, body: bytes("tick") },
         down(Ended::Said(bytes("bye"))),
         down(Ended::Dropped),
         down(Ended::Overflow),
@@ -156,7 +154,8 @@ fn a_length_is_believed_only_up_to_the_bound() {
 fn a_frame_that_is_too_long_is_not_written() {
     let mut bytes = vec![1, 2, 3];
     let body = vec![0; limits::FRAME_BYTES_MAX].into();
-    let error = encode(&Frame::Event { id: 1, under: None, body }, &mut bytes).unwrap_err();
+    let error = encode(&Frame::Event { id: 1, also: Vec::new(), under: None, body }, &mut bytes)
+        .unwrap_err();
     assert!(matches!(error, BadFrame::TooLarge { .. }), "{error}");
     assert_eq!(bytes, [1, 2, 3]);
 }
@@ -199,10 +198,10 @@ proptest! {
 
     #[test]
     fn whatever_is_said_arrives_as_it_was_said(
-        shard: u16, epoch: u64, hops: u8, key: Vec<u8>, chain: Vec<u8>, body: Vec<u8>,
+        shard: u16, epoch: u64, key: Vec<u8>, body: Vec<u8>,
     ) {
-        let (key, chain, body) = (key.into(), chain.into(), body.into());
-        let message = Message { shard, epoch, hops, scope: bytes("rooms"), key, chain, body };
+        let (scope, key, body) = (bytes("rooms"), key.into(), body.into());
+        let message = Message { shard, epoch, scope, key, body };
         let frame = Frame::Cast { under: Some(Under { shard, epoch }), message };
         prop_assert_eq!(decode(&written(&frame)), Ok(frame));
     }

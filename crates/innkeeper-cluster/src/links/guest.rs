@@ -1,6 +1,7 @@
 //! A link to another node as the one who is asked.
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -126,10 +127,6 @@ impl Guest {
                         let answer = Answer::new(me, id, u64::from(part.under.shard));
                         self.service.prepare(from, part, answer);
                     }
-                    Request::Commit(part) => {
-                        let answer = Answer::new(me, id, u64::from(part.under.shard));
-                        self.service.commit(from, part, answer);
-                    }
                 };
             }
         };
@@ -200,20 +197,21 @@ impl Side for Guest {
         true
     }
 
-    fn disowned(&self, frame: Frame) -> Option<Frame> {
+    fn disowned(&self, frame: Frame) -> Vec<Frame> {
         match frame {
             Frame::Reply { id, .. } => {
                 let outcome = Outcome::Unknown(Lost::Disowned);
-                Some(Frame::Reply { id, under: None, outcome })
+                vec![Frame::Reply { id, under: None, outcome }]
             }
-            Frame::Event { id, .. } => {
-                let was_there = self.subscriptions.lock().remove(&id);
-                was_there.map(|over| {
-                    over.cancel();
-                    Frame::Down { id, reason: Ended::Disowned }
-                })
+            Frame::Event { id, also, .. } => {
+                let mut subscriptions = self.subscriptions.lock();
+                let ended = iter::once(id).chain(also).filter_map(|id| {
+                    subscriptions.remove(&id)?.cancel();
+                    Some(Frame::Down { id, reason: Ended::Disowned })
+                });
+                ended.collect()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) trait Side: Send + Sync {
     fn send(&self, frame: &Frame) -> bool;
 
     /// What is sent instead of a frame that was made under an ownership that is no more.
-    fn disowned(&self, frame: Frame) -> Option<Frame>;
+    fn disowned(&self, frame: Frame) -> Vec<Frame>;
 
     /// The other side has not been able to prove its session for a while: whoever listens to what
     /// happens there is not to be kept waiting.
@@ -180,6 +180,8 @@ impl<'a, S: Side> Line<'a, S> {
             let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
+                let sent = u64::try_from(bytes.len()).unwrap_or(0);
+                self.core.traffic.lock().bytes += sent;
                 let write = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
@@ -219,16 +221,17 @@ impl<'a, S: Side> Line<'a, S> {
                 continue;
             }
             match leaving.ask(&frame) {
-                Release::Now if self.side.send(&frame) => encode(&frame, bytes),
+                Release::Now if self.side.send(&frame) => {
+                    self.core.traffic.lock().count(&frame);
+                    encode(&frame, bytes);
+                }
                 Release::Now => {}
                 Release::Hold => {
                     held[lane] = true;
                     batch.frames.push_back((lane, frame));
                 }
                 Release::Never => {
-                    if let Some(instead) = self.side.disowned(frame) {
-                        encode(&instead, bytes);
-                    }
+                    self.side.disowned(frame).iter().for_each(|instead| encode(instead, bytes));
                 }
             }
         }

@@ -12,6 +12,9 @@ use crate::ownership::link::Nonce;
 /// What a frame may take beside what is opaque in it.
 const HEAD_BYTES_MAX: usize = 80;
 
+/// What the number of one more subscription may take in it.
+const ID_BYTES_MAX: usize = 10;
+
 /// What waits to be sent over one link.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -55,7 +58,23 @@ pub(crate) struct Batch {
 
 /// How many bytes a frame takes at most.
 pub(crate) fn weight(frame: &Frame) -> usize {
-    HEAD_BYTES_MAX + frame.opaque_bytes()
+    let also = if let Frame::Event { also, .. } = frame { also.len() } else { 0 };
+    HEAD_BYTES_MAX + also * ID_BYTES_MAX + frame.opaque_bytes()
+}
+
+/// Whether a frame can be told with the one before it, as what is said to everybody in a room can:
+/// it is the same event, of another subscription.
+fn joins(last: &mut Frame, frame: &Frame) -> bool {
+    let is_short = weight(last) + ID_BYTES_MAX <= limits::FRAME_BYTES_MAX;
+    let Frame::Event { id: to, under: made, body: said, .. } = frame else { return false };
+    let Frame::Event { id, also, under, body } = last else { return false };
+    // The same one again is another event, and waits as one.
+    let is_another = also.last().unwrap_or(id) != to;
+    let joins = is_short && is_another && under == made && body == said;
+    if joins {
+        also.push(*to);
+    }
+    joins
 }
 
 /// The lane of a sender.
@@ -84,7 +103,7 @@ impl Outbox {
         bytes_max: usize,
         frames_max: usize,
     ) -> Result<(), NoRoom> {
-        let weight = weight(&frame);
+        let mut weight = weight(&frame);
         let at = lane_of(sender);
         let mut inner = self.inner.lock();
         if inner.is_closed {
@@ -95,11 +114,15 @@ impl Outbox {
         if lane.bytes + weight > bytes_max || lane.frames.len() >= frames_max {
             return Err(NoRoom::Full);
         }
+        let was_idle = lane.frames.is_empty();
+        if lane.frames.back_mut().is_some_and(|last| joins(last, &frame)) {
+            weight = ID_BYTES_MAX;
+        } else {
+            lane.frames.push_back(frame);
+        }
         lane.bytes += weight;
-        lane.frames.push_back(frame);
-        let is_first = lane.frames.len() == 1;
         inner.bytes += weight;
-        if is_first {
+        if was_idle {
             inner.turns.push_back(at);
         }
         drop(inner);

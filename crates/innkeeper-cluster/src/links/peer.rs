@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -213,14 +214,16 @@ impl Side for Peer {
                 };
                 self.calls.end(id, result);
             }
-            Frame::Event { id, .. } if !is_proven => {
-                if self.listeners.end(id, Down::Unproven) {
-                    self.hush(id);
-                }
-            }
-            Frame::Event { id, under, body } => {
-                if !self.listeners.hear(id, Event { under, body }) {
-                    self.hush(id);
+            Frame::Event { id, also, under, body } => {
+                let event = Event { under, body };
+                for id in iter::once(id).chain(also) {
+                    let is_over = match is_proven {
+                        true => !self.listeners.hear(id, &event),
+                        false => self.listeners.end(id, Down::Unproven),
+                    };
+                    if is_over {
+                        self.hush(id);
+                    }
                 }
             }
             Frame::Down { id, reason } => {
@@ -246,7 +249,7 @@ impl Side for Peer {
         }
     }
 
-    fn disowned(&self, frame: Frame) -> Option<Frame> {
+    fn disowned(&self, frame: Frame) -> Vec<Frame> {
         match frame {
             Frame::Request { id, .. } => self.calls.end(id, Err(NotExecuted::Disowned.into())),
             Frame::Subscribe { id, .. } => {
@@ -256,7 +259,7 @@ impl Side for Peer {
                 self.dropped.disowned.fetch_add(1, Ordering::Relaxed);
             }
         }
-        None
+        Vec::new()
     }
 
     fn is_idle(&self) -> bool {

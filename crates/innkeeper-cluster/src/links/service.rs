@@ -42,9 +42,6 @@ pub trait Service: Send + Sync + 'static {
 
     /// A part of the state of a shard that may come here next.
     fn prepare(&self, from: From, part: Part, answer: Answer);
-
-    /// A shard has come here; this still waited where it was.
-    fn commit(&self, from: From, part: Part, answer: Answer);
 }
 
 /// The answer that is owed to a request. Dropped, the outcome is unknown to whoever asked.
@@ -150,7 +147,7 @@ impl Subscriber {
         if self.over.is_cancelled() {
             return Err(PushError::Over);
         }
-        let frame = Frame::Event { id: self.id, under, body };
+        let frame = Frame::Event { id: self.id, also: Vec::new(), under, body };
         let (bytes, max) = (weight(&frame), limits::FRAME_BYTES_MAX);
         if bytes > max {
             return Err(PushError::TooLarge { bytes, max });

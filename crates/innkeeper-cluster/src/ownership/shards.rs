@@ -9,6 +9,10 @@ use super::record::{
 use super::timing::Now;
 use super::{Answer, Command, Ownership, Purpose};
 
+/// How many shards are moved at once, while none of them has to wait: each makes the others' pauses
+/// longer.
+const AT_ONCE: usize = 2;
+
 /// What this node knows of a shard, and does with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
@@ -17,7 +21,23 @@ pub(crate) struct Held {
     pub(crate) phase: Phase,
     /// Since when it is known to have no owner.
     pub(crate) orphan_since: Option<Now>,
+    /// It was to go, and has not gone since.
+    pub(crate) stayed: Option<Stayed>,
 }
+
+/// A shard that was to go to a node and stayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stayed {
+    to: NodeId,
+    /// When it did last.
+    at: Now,
+    /// How often, less one.
+    again: u32,
+}
+
+/// How often the wait is doubled before a shard that stayed is to go to the same node once more. It
+/// begins with the time between two heartbeats.
+const DOUBLED_MAX: u32 = 5;
 
 /// What this node does with a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,6 +60,15 @@ pub(crate) enum Phase {
 }
 
 impl Ownership {
+    /// Whether a shard may be given to that node now, or has stayed too lately.
+    fn may_go(&self, shard: Shard, to: NodeId, now: Now) -> bool {
+        let stayed = self.shards.get(usize::from(shard)).and_then(|held| held.stayed);
+        stayed.filter(|stayed| stayed.to == to).is_none_or(|stayed| {
+            let wait = self.config.timing.heartbeat << stayed.again.min(DOUBLED_MAX);
+            now.awake_since(stayed.at) >= wait
+        })
+    }
+
     fn held(&mut self, shard: Shard) -> Option<&mut Held> {
         self.shards.get_mut(usize::from(shard))
     }
@@ -93,7 +122,7 @@ impl Ownership {
             return;
         }
         held.known = Some((owned, modified));
-        held.orphan_since = None;
+        (held.orphan_since, held.stayed) = (None, None);
         let Owned { epoch, owner } = owned;
         match held.phase {
             // It is a fact that it became ours under this epoch, and only we can have given it away
@@ -276,10 +305,14 @@ impl Ownership {
         commands: &mut Vec<Command>,
     ) {
         let Some(held) = self.held(shard) else { return };
-        let (Phase::Draining(serving, _) | Phase::Offered(serving, _)) = held.phase else { return };
+        let (Phase::Draining(serving, to) | Phase::Offered(serving, to)) = held.phase else {
+            return;
+        };
         if serving + 1 == epoch {
             held.phase = Phase::Serving(serving);
-            self.stayed = Some(now);
+            let before = held.stayed.filter(|stayed| stayed.to == to.node);
+            let again = before.map_or(0, |stayed| stayed.again.saturating_add(1));
+            held.stayed = Some(Stayed { to: to.node, at: now, again });
             commands.push(Command::Reopen { shard, epoch: serving });
         }
     }
@@ -317,12 +350,12 @@ impl Ownership {
         }
     }
 
-    /// Gives away what should be elsewhere, a few at a time, once membership is quiet.
-    pub(crate) fn balance(&mut self, now: Now, commands: &mut Vec<Command>) {
+    /// Gives away what should be elsewhere, a few at a time, once membership is quiet: now and then
+    /// (`is_tick`) one more than goes on by itself, for those on the move may wait for a handler.
+    pub(crate) fn balance(&mut self, now: Now, is_tick: bool, commands: &mut Vec<Command>) {
         let timing = &self.config.timing;
         let quiet = self.own.draining || now.awake_since(self.peers.changed) >= timing.quiet;
-        let retry = self.stayed.is_none_or(|then| now.awake_since(then) >= timing.heartbeat);
-        if !self.is_proven(now) || !quiet || !retry {
+        if !self.is_proven(now) || !quiet {
             return;
         }
         let moving = |held: &&Held| {
@@ -335,7 +368,8 @@ impl Ownership {
             )
         };
         let moving = self.shards.iter().filter(moving).count();
-        let room = self.config.moves_max.saturating_sub(moving);
+        let room = AT_ONCE.saturating_sub(moving).max(usize::from(is_tick));
+        let room = room.min(self.config.moves_max.saturating_sub(moving));
         if room == 0 || !self.shards.iter().any(|held| matches!(held.phase, Phase::Serving(_))) {
             return;
         }
@@ -344,6 +378,7 @@ impl Ownership {
         let misplaced: Vec<_> = (0..self.config.shards)
             .filter(|shard| self.serving(*shard).is_some())
             .filter_map(|shard| Some((shard, targets[usize::from(shard)].filter(|to| *to != me)?)))
+            .filter(|(shard, to)| self.may_go(*shard, *to, now))
             .take(room)
             .collect();
         for (shard, to) in misplaced {

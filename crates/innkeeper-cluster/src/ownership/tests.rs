@@ -222,6 +222,38 @@ fn a_shard_that_comes_back_before_its_transfer_is_answered_is_served() {
     assert_eq!(machine.gate(0, at(0.3)), Gate::Open(9));
 }
 
+/// C6: few at once, for the sake of their pauses; but none that waits for a handler holds up all.
+#[test]
+fn shards_go_two_at_once_and_past_those_that_wait() {
+    let mut machine = machine();
+    machine.config.moves_max = 3;
+    let mut leaving = node(me(), "a");
+    leaving.value = Some(Value::Member(Member { draining: true, ..member("a") }));
+    let mut records = vec![leaving, node(other(), "b")];
+    records.extend((0..4).map(|shard| owned(shard, me(), 7, 5)));
+    machine.apply(Event::Listed { revision: 10, records }, at(0.0));
+    machine.apply(Event::Drain, at(0.1));
+    let shut = |commands: &[Command]| -> Vec<Shard> {
+        let shut = |command: &Command| match command {
+            Command::Shut { shard, .. } => Some(*shard),
+            _ => None,
+        };
+        commands.iter().filter_map(shut).collect()
+    };
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.1))), [0, 1]);
+    // Both wait for handlers.
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.2))), [2]);
+    assert_eq!(shut(&machine.apply(Event::Tick, at(0.3))), [], "as many as may");
+    let gone = |machine: &mut Ownership, shard| {
+        machine.apply(Event::Quiesced { shard, epoch: 7 }, at(0.4));
+        let commands = machine.apply(Event::Accepted { shard, epoch: 8 }, at(0.4));
+        let [(request, _)] = sent(&commands)[..] else { panic!("{commands:?}") };
+        machine.apply(Event::Answered { request, answer: Answer::Done(20) }, at(0.4))
+    };
+    assert_eq!(shut(&gone(&mut machine, 2)), [], "two are on the move yet");
+    assert_eq!(shut(&gone(&mut machine, 0)), [3], "the next goes at once");
+}
+
 /// C6
 #[test]
 fn a_shard_whose_target_declines_or_goes_stays_where_it_is() {
@@ -241,6 +273,46 @@ fn a_shard_whose_target_declines_or_goes_stays_where_it_is() {
         assert_eq!(commands, [Command::Reopen { shard: 0, epoch: 7 }]);
         assert_eq!(machine.gate(0, at(0.2)), Gate::Open(7));
     }
+}
+
+/// C6
+#[test]
+fn a_shard_that_stays_is_tried_less_and_less_often_and_holds_no_other_up() {
+    let mut machine = machine();
+    let mut leaves = node(me(), "a");
+    leaves.value = Some(Value::Member(Member { draining: true, ..member("a") }));
+    let mut records = vec![leaves, node(other(), "b")];
+    records.extend((0..4).map(|shard| owned(shard, me(), 7, 5)));
+    machine.apply(Event::Listed { revision: 10, records }, at(0.0));
+    machine.apply(Event::Drain, at(0.0));
+    let (mut stays, mut tries, mut gone) = (None, Vec::new(), Vec::new());
+    for tenths in 1..1_200_u32 {
+        let now = at(f64::from(tenths) / 10.0);
+        let count = u64::from(tenths);
+        machine.apply(Event::Seen(beat(other(), count, 20 + count)), now);
+        let mut commands = machine.apply(Event::Tick, now);
+        while let Some(command) = commands.pop() {
+            let event = match command {
+                Command::Shut { shard, epoch } => Event::Quiesced { shard, epoch },
+                Command::Offer { shard, epoch, .. } if *stays.get_or_insert(shard) == shard => {
+                    tries.push(tenths);
+                    Event::Declined { shard, epoch }
+                }
+                Command::Offer { shard, epoch, to } => {
+                    gone.push(tenths);
+                    Event::Seen(owned(shard, to, epoch, 11))
+                }
+                Command::Send { request, .. } => {
+                    Event::Answered { request, answer: Answer::Done(12) }
+                }
+                _ => continue,
+            };
+            commands.extend(machine.apply(event, now));
+        }
+    }
+    assert!(gone.len() == 3 && gone.iter().all(|tenths| *tenths <= 3), "{gone:?}");
+    let waits: Vec<_> = tries.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 320]);
 }
 
 /// A4, the receiver's fence.

@@ -45,6 +45,61 @@ async fn events_come_in_order_and_end_with_what_was_said() {
     assert_eq!(events.next().await, Err(Down::Said(Bytes::from_static(b"closed"))));
 }
 
+/// C5: and each hears what it was told, in order, by itself or with others.
+#[tokio::test(start_paused = true)]
+async fn what_many_are_told_is_sent_once() {
+    let (_world, _memory, a, b) = two();
+    let mut all = Vec::new();
+    for _ in 0..50 {
+        all.push(subscribe(&a, &b).await);
+    }
+    let before = b.links.traffic();
+    let line = |number: u32| Bytes::from(format!("{number:01000}"));
+    for number in 0..10 {
+        all.iter().for_each(|(_, who)| who.push(Some(UNDER), line(number)).unwrap());
+        all[3].1.push(Some(UNDER), line(100 + number)).unwrap();
+        // The same again is another event.
+        all[3].1.push(Some(UNDER), line(100 + number)).unwrap();
+    }
+    for (nth, (events, _)) in all.iter_mut().enumerate() {
+        for number in 0..10 {
+            assert_eq!(events.next().await.unwrap().body, line(number));
+            for _ in 0..2 * u32::from(nth == 3) {
+                assert_eq!(events.next().await.unwrap().body, line(100 + number));
+            }
+        }
+    }
+    let after = b.links.traffic();
+    let (told, bytes) = (after.told - before.told, after.bytes - before.bytes);
+    assert_eq!(told, 30);
+    assert!((30_000..40_000).contains(&bytes), "{bytes} bytes, for 520 events of 1 000");
+}
+
+/// A3, A4: what is sent once to many is refused to each of them.
+#[tokio::test(start_paused = true)]
+async fn what_many_were_told_and_may_not_hear_ends_all_of_it() {
+    for is_lost in [true, false] {
+        let (_world, _memory, a, b) = two();
+        let mut all = Vec::new();
+        for _ in 0..5 {
+            all.push(subscribe(&a, &b).await);
+        }
+        let why = if is_lost { Down::Disowned } else { Down::Unproven };
+        if is_lost {
+            b.standing.releases.lock().insert(UNDER, Release::Never);
+        } else {
+            *a.standing.ahead.lock() = SESSION;
+        }
+        for (_, who) in &all {
+            who.push(Some(UNDER), Bytes::from_static(b"stale")).unwrap();
+        }
+        for (events, who) in &mut all {
+            assert_eq!(down(events).await, (0, why.clone()));
+            tokio::time::timeout(SECOND, who.over()).await.expect("the room does not learn of it");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_falls_behind_is_told_so_and_the_room_as_well() {
     let (_world, _memory, a, b) = two();

@@ -258,7 +258,7 @@ impl Session {
                 let app = self.app.clone();
                 self.push(Box::pin(async move {
                     let said = room.say(id, text).timeout(limits::ROOM_TIMEOUT).await;
-                    app.tally.call(&said);
+                    app.tally.call(room.is_distant(), &said);
                     match said {
                         Ok(Ok(seq)) => answer.ok(Said { seq }),
                         // It was for a join, or an incarnation, that is over.

@@ -99,6 +99,7 @@ fn of_cluster(app: &App, change: Result<ClusterEvent, u64>) -> Option<sse::Event
             ("shard", "moved", shard.to_string(), to.unwrap_or_default(), from)
         }
         ClusterEvent::Evicted { node } => of_node("evicted", node),
+        ClusterEvent::Left { node } => of_node("left", node),
         ClusterEvent::Frozen => of_node("frozen", this),
         ClusterEvent::Thawed => of_node("thawed", this),
         _ => return None,

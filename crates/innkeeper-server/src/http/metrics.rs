@@ -153,20 +153,19 @@ fn start_times(
 }
 
 fn calls(to: &mut DescriptorEncoder<'_>, app: &App) -> Result<(), Error> {
-    let outcomes = [
-        ("ok", &app.tally.calls_ok),
-        ("not_delivered", &app.tally.calls_not_delivered),
-        ("unknown", &app.tally.calls_unknown),
-    ];
     let mut calls = to.encode_descriptor(
         "innkeeper_calls",
         "Calls to rooms and buckets, by outcome",
         None,
         MetricType::Counter,
     )?;
-    for (result, counter) in outcomes {
-        let labels = [("result", result), ("path", "local")];
-        ConstCounter::new(get(counter)).encode(calls.encode_family(&labels)?)?;
+    for (path, of) in [("local", &app.tally.calls), ("remote", &app.tally.calls_away)] {
+        let outcomes =
+            [("ok", &of.ok), ("not_delivered", &of.not_delivered), ("unknown", &of.unknown)];
+        for (result, counter) in outcomes {
+            let labels = [("result", result), ("path", path)];
+            ConstCounter::new(get(counter)).encode(calls.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
 use innkeeper::Counters;
 use innkeeper_api::{EverywhereInfo, Level, Lint, Overview};
 
-use crate::app::App;
+use crate::app::{App, Calls, Tally};
 use crate::memory;
 
 /// `GET /api/overview`
@@ -83,7 +83,10 @@ fn total(app: &App) -> BTreeMap<String, u64> {
     let (rooms, buckets) = (app.rooms.counters(), app.buckets.counters());
     let both = |of: fn(&Counters) -> u64| of(&rooms) + of(&buckets);
     let ended = |counters: &Counters| -> u64 { counters.exits.iter().map(|(_, n)| n).sum() };
-    let calls = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let calls = |of: fn(&Calls) -> &AtomicU64| {
+        let Tally { calls, calls_away, .. } = &app.tally;
+        of(calls).load(Ordering::Relaxed) + of(calls_away).load(Ordering::Relaxed)
+    };
     named([
         ("starts", both(|counters| counters.started)),
         ("starts_failed", both(|counters| counters.failed)),
@@ -92,9 +95,9 @@ fn total(app: &App) -> BTreeMap<String, u64> {
         ("ended", ended(&rooms) + ended(&buckets)),
         ("casts_lost", both(|counters| counters.casts_lost)),
         ("mailbox_full", both(|counters| counters.mailbox_full)),
-        ("calls_ok", calls(&app.tally.calls_ok)),
-        ("calls_not_delivered", calls(&app.tally.calls_not_delivered)),
-        ("calls_unknown", calls(&app.tally.calls_unknown)),
+        ("calls_ok", calls(|calls| &calls.ok)),
+        ("calls_not_delivered", calls(|calls| &calls.not_delivered)),
+        ("calls_unknown", calls(|calls| &calls.unknown)),
     ])
 }
 

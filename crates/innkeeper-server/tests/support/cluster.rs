@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Machine;
@@ -29,23 +30,29 @@ pub(crate) const DEALT: (u16, u16) = (5, 3);
 #[derive(Default)]
 pub(crate) struct World {
     memory: Memory,
+    /// Whether the coordinator carries nothing out.
+    pub(crate) is_away: Arc<AtomicBool>,
     /// While this is so nobody is told what is written down: nobody joins.
     pub(crate) is_mute: watch::Sender<bool>,
     pub(crate) wires: Wires,
 }
 
-/// The coordinator, as long as it is not mute.
-struct Mute {
+/// A coordinator that can be away, or mute.
+struct Away {
     memory: Memory,
+    is_away: Arc<AtomicBool>,
     is_mute: watch::Receiver<bool>,
 }
 
-impl Coordinator for Mute {
+impl Coordinator for Away {
     fn commit(
         &self,
         transaction: Transaction,
         within: Duration,
     ) -> Later<'_, Result<Committed, CoordinatorError>> {
+        if self.is_away.load(Relaxed) {
+            return Box::pin(async { Err(CoordinatorError::NotDone("it is away".to_owned())) });
+        }
         self.memory.commit(transaction, within)
     }
 
@@ -86,8 +93,8 @@ impl World {
             versions: VERSIONS,
         };
         let net = Arc::new(self.wires.port(&settings.address));
-        let (memory, is_mute) = (self.memory.clone(), self.is_mute.subscribe());
-        let coordinator = Arc::new(Mute { memory, is_mute });
+        let (memory, is_away) = (self.memory.clone(), self.is_away.clone());
+        let coordinator = Arc::new(Away { memory, is_away, is_mute: self.is_mute.subscribe() });
         let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
         Server::with(|config| {
             config.node = name.to_owned();

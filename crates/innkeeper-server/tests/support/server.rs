@@ -63,6 +63,11 @@ impl Server {
         drop(self.shutdown.take());
     }
 
+    /// It is no more, without a word.
+    pub(crate) fn dies(self) {
+        self.running.abort();
+    }
+
     /// Waits for the end of the drain.
     pub(crate) async fn drained(mut self) -> Drained {
         self.begin_drain();

@@ -12,6 +12,7 @@ use crate::incarnation::Incarnation;
 use crate::keyed::Key;
 use crate::keyed::guest::Guest;
 use crate::keyed::scope::Shared;
+use crate::limits;
 use crate::observe::{Event, What};
 use crate::owner::{Args, Owner};
 use crate::placement::{Placed, Standing, Tenure};
@@ -146,6 +147,10 @@ impl<K: Key, P: Process> KeyedOwner<K, P> {
             }
             What::Stopped(reason) if reason.is_abnormal() => {
                 tracing::warn!(?key, %incarnation, %reason, "process ended");
+            }
+            What::StateTooLarge { bytes } => {
+                let max = limits::HANDOFF_BYTES_MAX;
+                tracing::error!(?key, %incarnation, bytes, max, "state is too large to go along");
             }
             _ => {}
         }

@@ -233,4 +233,8 @@ impl<M: Message> Node for Far<M> {
     fn epoch(&self) -> u64 {
         self.way.epoch()
     }
+
+    fn is_distant(&self) -> bool {
+        true
+    }
 }

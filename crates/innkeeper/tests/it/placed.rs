@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use innkeeper::placement::{
-    Distant, Failed, Hosted, Later, Pending, Placement, Placer, Standing, Tenure, distant,
+    Distant, Failed, Hosted, Kept, Later, Pending, Placement, Placer, Standing, Tenure, distant,
 };
 use innkeeper::{
     Away, CallError, ExitReason, Gathered, GetError, Hearing, Incarnation, KeyRange, Keyed,
@@ -99,8 +99,8 @@ impl<P: innkeeper::Process> Clone for Cluster<P> {
 }
 
 impl<P: innkeeper::Process> Placer<Key, P> for Cluster<P> {
-    fn placement(&self, _: &str) -> Arc<dyn Placement<Key, P>> {
-        self.0.clone()
+    fn placement(&self, _: &str) -> Option<Arc<dyn Placement<Key, P>>> {
+        Some(self.0.clone())
     }
 }
 
@@ -114,6 +114,10 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
     fn here(&self, _: &Key) -> Option<Arc<dyn Tenure>> {
         let right = self.right.lock().unwrap().clone()?;
         Some(right)
+    }
+
+    fn kept(&self, key: &Key, tenure: &dyn Tenure) -> Option<Kept> {
+        self.handed(key, tenure).map(|_| -> Kept { Box::new(|| true) })
     }
 
     fn handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
@@ -205,7 +209,7 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
         })
     }
 
-    fn pause(&self, _: u32) -> Later<'static, ()> {
+    fn pause(&self, _: &Key, _: u32) -> Later<'static, ()> {
         Box::pin(tokio::time::sleep(Duration::from_millis(50)))
     }
 }
