@@ -125,7 +125,7 @@ fn sessions(etcd: &Etcd) -> usize {
     runtime.block_on(async {
         let options = Options { endpoints: vec![etcd.url.clone()], ..Options::default() };
         let etcd = innkeeper_etcd::Etcd::connect(&options, SOON).await.unwrap();
-        let nodes = etcd.list("/innkeeper/test/node/".to_owned(), SOON).await.unwrap();
+        let nodes = etcd.list("test/node/".to_owned(), SOON).await.unwrap();
         nodes.entries.len()
     })
 }
