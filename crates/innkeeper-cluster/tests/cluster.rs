@@ -5,12 +5,18 @@
 
 #[path = "cluster/apart.rs"]
 mod apart;
+#[path = "cluster/arriving.rs"]
+mod arriving;
+#[path = "cluster/clerk.rs"]
+mod clerk;
 #[path = "cluster/handed.rs"]
 mod handed;
 #[path = "cluster/hearing.rs"]
 mod hearing;
 #[path = "cluster/listening.rs"]
 mod listening;
+#[path = "world/moves.rs"]
+mod moves;
 #[path = "cluster/moving.rs"]
 mod moving;
 #[path = "cluster/names.rs"]
@@ -19,6 +25,10 @@ mod names;
 mod nodes;
 #[path = "cluster/panics.rs"]
 mod panics;
+#[path = "cluster/steps.rs"]
+mod steps;
+#[path = "cluster/tap.rs"]
+mod tap;
 #[path = "cluster/view.rs"]
 mod view;
 

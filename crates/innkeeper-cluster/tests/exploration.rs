@@ -9,6 +9,8 @@
 
 #[path = "exploration/mistakes.rs"]
 mod mistakes;
+#[path = "patched/patched.rs"]
+mod patched;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,22 +87,10 @@ impl Program {
     fn build(name: &str, mistake: Option<&Mistake>) -> Program {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exploration").join(name);
         let _ = std::fs::remove_dir_all(&folder);
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        for module in ["ownership", "exploration"] {
-            std::fs::create_dir_all(folder.join(module)).unwrap();
-            let parts = std::fs::read_dir(source.join(module)).unwrap();
-            let parts = parts.map(|part| Path::new(module).join(part.unwrap().file_name()));
-            for file in parts.chain([PathBuf::from(format!("{module}.rs"))]) {
-                let mut text = std::fs::read_to_string(source.join(&file)).unwrap();
-                for edit in mistake.iter().flat_map(|mistake| mistake.edits) {
-                    if Path::new(edit.file) == file {
-                        let count = text.matches(edit.from).count();
-                        assert_eq!(count, 1, "{name}: {} has it {count} times", edit.file);
-                        text = text.replace(edit.from, edit.to);
-                    }
-                }
-                std::fs::write(folder.join(file), text).unwrap();
-            }
+        std::fs::create_dir_all(&folder).unwrap();
+        let edits = mistake.map_or(&[][..], |mistake| mistake.edits);
+        for part in ["ownership", "ownership.rs", "exploration", "exploration.rs"] {
+            patched::copy(part, &folder, edits);
         }
         std::fs::write(folder.join("root.rs"), ROOT).unwrap();
         let rustc = Path::new(env!("CARGO")).with_file_name("rustc");

@@ -7,6 +7,9 @@ use innkeeper_cluster::ownership::timing::EFFECTS;
 /// Lines of talk that a room remembers.
 pub const HISTORY: usize = 100;
 
+/// Members whom a room names to whoever looks at it.
+pub const MEMBERS_NAMED: usize = 100;
+
 /// The longest name of a user, in bytes.
 pub const USER_BYTES_MAX: usize = 64;
 

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::cell::{self, Cell};
 use crate::clock::{self, Alarm, Moment};
 use crate::exit::ExitReason;
@@ -42,6 +44,7 @@ pub(crate) struct Guarded<'a, F, O: Owner> {
     cell: &'a Cell<O>,
     limit: Limit,
     alarm: Option<Box<(Moment, Alarm)>>,
+    span: Option<Box<Span>>,
 }
 
 /// Runs `code`, which is there, for the process of `cell`.
@@ -51,7 +54,16 @@ pub(crate) fn guarded<'a, F: Future, O: Owner>(
     limit: Limit,
     code: Pin<&'a mut Option<F>>,
 ) -> Guarded<'a, F, O> {
-    Guarded { code, cell, limit, alarm: None }
+    Guarded { code, cell, limit, alarm: None, span: None }
+}
+
+impl<F, O: Owner> Guarded<'_, F, O> {
+    /// Runs it in a span.
+    #[inline]
+    pub(crate) fn in_span(mut self, span: Option<Box<Span>>) -> Self {
+        self.span = span;
+        self
+    }
 }
 
 /// Runs user code that is not a future.
@@ -99,7 +111,11 @@ impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
         if this.cell.is_ordered(cell::KILL) {
             return this.cut_short(killed(this.cell));
         }
-        match poll_contained(this.code.as_mut(), cx) {
+        let polled = match &this.span {
+            None => poll_contained(this.code.as_mut(), cx),
+            Some(span) => span.in_scope(|| poll_contained(this.code.as_mut(), cx)),
+        };
+        match polled {
             Ok(Some(Poll::Ready(output))) => Poll::Ready(Ok(output)),
             Ok(Some(Poll::Pending)) => this.pending(cx),
             Ok(None) => Poll::Pending,

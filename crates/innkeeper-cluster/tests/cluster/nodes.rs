@@ -1,7 +1,8 @@
 //! Nodes of a cluster within one process, and the rooms that run on them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use innkeeper::testing::{Alive, Census};
@@ -11,15 +12,20 @@ use innkeeper::{
 };
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::net::Net;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
-use innkeeper_cluster::ownership::{Gate, Over};
+use innkeeper_cluster::ownership::{Gate, Over, placement};
 use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use super::clerk::Clerk;
+use super::moves::Moves;
+use super::tap::{Tap, Tapped};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const SHARDS: u16 = 8;
@@ -37,7 +43,11 @@ impl Clock for Runtime {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) memory: Memory,
+    /// As the nodes see it.
+    pub(crate) clerk: Clerk,
     pub(crate) wires: Wires,
+    /// Between the first two nodes.
+    pub(crate) tap: Arc<Tap>,
     pub(crate) house: House,
     began: Instant,
 }
@@ -49,12 +59,39 @@ pub(crate) struct House {
     gates: Arc<Mutex<HashMap<String, Arc<Notify>>>>,
     pub(crate) reached: Arc<Notify>,
     pub(crate) ended: Arc<Mutex<Vec<(String, ExitReason)>>>,
+    pub(crate) moves: Arc<Mutex<Moves>>,
+    /// What was begun: by which key, under which epoch, and its number.
+    pub(crate) begun: Arc<Mutex<Vec<(String, u64, u64)>>>,
+    packs_slowly: Arc<AtomicBool>,
+    /// What the next rooms to begin do first.
+    inits: Arc<Mutex<VecDeque<Init>>>,
+}
+
+/// What a room does as it begins.
+pub(crate) enum Init {
+    Fail,
+    /// Says that it is there, and never gets further.
+    Hold,
 }
 
 impl House {
     /// What a room waits at that is told to hold there.
     pub(crate) fn gate(&self, name: &str) -> Arc<Notify> {
         self.gates.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    pub(crate) fn plan_inits(&self, inits: impl IntoIterator<Item = Init>) {
+        self.inits.lock().extend(inits);
+    }
+
+    /// How many are still to come.
+    pub(crate) fn inits_left(&self) -> usize {
+        self.inits.lock().len()
+    }
+
+    /// The next room that is packed says so, and waits at the gate `packing`.
+    pub(crate) fn pack_slowly(&self) {
+        self.packs_slowly.store(true, Ordering::Relaxed);
     }
 }
 
@@ -70,8 +107,9 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) fn new() -> World {
-        let (memory, wires) = (Memory::new(), Wires::new());
-        World { memory, wires, house: House::default(), began: Instant::now() }
+        let (memory, wires, tap) = (Memory::new(), Wires::new(), Arc::default());
+        let clerk = Clerk::new(memory.clone());
+        World { memory, clerk, wires, tap, house: House::default(), began: Instant::now() }
     }
 
     pub(crate) async fn node(&self, name: &str) -> Node {
@@ -85,9 +123,15 @@ impl World {
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
         };
-        let net = Arc::new(self.wires.port(&settings.address));
+        let port = self.wires.port(&settings.address);
+        let net: Arc<dyn Net> = match name {
+            "node-0" => {
+                Arc::new(Tapped { port, other: "node-1:1".to_owned(), tap: self.tap.clone() })
+            }
+            _ => Arc::new(port),
+        };
         let clock = Arc::new(Runtime(self.began));
-        let coordinator = Arc::new(self.memory.clone());
+        let coordinator = Arc::new(self.clerk.clone());
         let joined = Cluster::join(coordinator, clock, net, &settings).await;
         let (cluster, membership) = joined.unwrap();
         let membership = Some(tokio::task::spawn(membership));
@@ -133,8 +177,7 @@ impl Node {
 
     /// The shard of a key.
     pub(crate) fn shard(&self, key: &str) -> u16 {
-        let written = postcard::to_allocvec(key).unwrap();
-        innkeeper_cluster::ownership::placement::shard_of(&written, SHARDS)
+        shard_of(key)
     }
 
     /// Some key whose process runs on this node.
@@ -174,6 +217,11 @@ impl Drop for Node {
     }
 }
 
+/// The shard of a key.
+pub(crate) fn shard_of(key: &str) -> u16 {
+    placement::shard_of(&postcard::to_allocvec(key).unwrap(), SHARDS)
+}
+
 /// Waits for what nothing announces, in the time of the runtime. Bounded.
 pub(crate) async fn until(what: impl Fn() -> bool) {
     let all = async {
@@ -190,6 +238,8 @@ pub(crate) struct Room {
     house: House,
     count: u64,
     seen: Vec<u64>,
+    /// For the weight of it.
+    load: Vec<u8>,
     _alive: Alive,
 }
 
@@ -197,6 +247,10 @@ pub(crate) struct Room {
 pub(crate) enum Say {
     /// Adds, and answers the sum.
     Add(u64),
+    /// Adds one, and answers the sum; this is its number.
+    Step(u64),
+    /// Takes so many bytes along from now on, and answers the sum.
+    Load(usize),
     /// Notes a number; answers nothing.
     Note(u64),
     /// Answers all that was noted.
@@ -222,28 +276,60 @@ impl Remote for Room {
     const NAME: &'static str = "room";
 }
 
+impl Room {
+    /// What it has, as one number.
+    fn stamp(&self) -> u64 {
+        (self.count << 32) + self.load.len() as u64
+    }
+}
+
 impl Process for Room {
     type Args = (String, House);
     type Message = Say;
 
     async fn init(args: &(String, House), ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, house) = args.clone();
+        // Whoever fails after it has seen this leaves it to the next all the same.
+        let handed = ctx.handed();
         if key == "declines" {
             return Err(StartError::ignore());
         }
         if key == "fails" {
             return Err(StartError::failed("told to"));
         }
+        let plan = house.inits.lock().pop_front();
+        match plan {
+            None => {}
+            Some(Init::Fail) => return Err(StartError::failed("told to")),
+            Some(Init::Hold) => {
+                house.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+        }
         let alive = house.census.enter(key.clone());
-        let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
-        let (count, seen) = handed.unwrap_or_default();
-        Ok(Room { key, house, count, seen, _alive: alive })
+        let handed = handed.map(|handed| postcard::from_bytes(&handed).unwrap());
+        let is_handed = handed.is_some();
+        let (count, seen, load) = handed.unwrap_or_default();
+        let room = Room { key, house, count, seen, load, _alive: alive };
+        let stamp = is_handed.then(|| room.stamp());
+        room.house.moves.lock().began(&room.key, ctx.epoch(), stamp);
+        Ok(room)
     }
 
     async fn handle(&mut self, said: Say, reply: ReplyTo<Say>, ctx: &mut Context<Self>) {
         match said {
             Say::Add(more) => {
                 self.count += more;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Step(id) => {
+                self.house.begun.lock().push((self.key.clone(), ctx.epoch(), id));
+                self.house.moves.lock().begun(id, ctx.epoch());
+                self.count += 1;
+                reply.send(Said::Number(self.count));
+            }
+            Say::Load(bytes) => {
+                self.load = vec![7; bytes];
                 reply.send(Said::Number(self.count));
             }
             Say::Note(number) => self.seen.push(number),
@@ -259,9 +345,16 @@ impl Process for Room {
     }
 
     /// Those whose keys say so take their state along.
-    async fn on_handoff(&mut self, _: &mut Context<Self>) -> Option<Vec<u8>> {
-        let keeps = self.key.starts_with("keeps");
-        keeps.then(|| postcard::to_allocvec(&(self.count, &self.seen)).unwrap())
+    async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        if !self.key.starts_with("keeps") {
+            return None;
+        }
+        if self.house.packs_slowly.swap(false, Ordering::Relaxed) {
+            self.house.reached.notify_one();
+            self.house.gate("packing").notified().await;
+        }
+        self.house.moves.lock().packed(&self.key, ctx.epoch(), self.stamp());
+        Some(postcard::to_allocvec(&(self.count, &self.seen, &self.load)).unwrap())
     }
 
     async fn terminate(&mut self, why: &ExitReason, _: &mut Context<Self>) {

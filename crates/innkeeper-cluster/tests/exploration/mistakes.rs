@@ -1,15 +1,11 @@
 //! The mistakes, each as edits of the shipped code, and the space in which it has to show.
 
+use crate::patched::Edit;
+
 pub(crate) struct Mistake {
     pub(crate) name: &'static str,
     pub(crate) space: &'static str,
     pub(crate) edits: &'static [Edit],
-}
-
-pub(crate) struct Edit {
-    pub(crate) file: &'static str,
-    pub(crate) from: &'static str,
-    pub(crate) to: &'static str,
 }
 
 const fn session(from: &'static str, to: &'static str) -> Edit {

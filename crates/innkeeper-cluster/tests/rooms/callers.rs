@@ -1,5 +1,6 @@
 //! Those who call rooms from the nodes, and what goes wrong between the nodes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use innkeeper::{CallError, Outcome};
 use innkeeper_cluster::net::memory::Memory as Wires;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dice::Dice;
+use crate::KEYS;
 use crate::oracle::{Oracle, Seen};
 use crate::program::{Add, Program, address};
-use crate::{KEYS, NODES};
+use crate::world::NODES;
+use crate::world::dice::Dice;
 
 /// Calls rooms, now from this node and now from that. Never ends.
 pub(crate) async fn call(programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice) {
@@ -48,6 +50,24 @@ pub(crate) async fn call(programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice
     }
 }
 
+/// Casts to rooms on whichever node they run, a few at a time. Never ends.
+pub(crate) async fn cast(caller: usize, programs: Vec<Arc<Program>>, oracle: Oracle, dice: Dice) {
+    loop {
+        sleep(dice.ms(1, 400)).await;
+        let Some(rooms) = programs[dice.below(NODES as u64) as usize].rooms() else { continue };
+        let key = format!("room-{}", dice.below(KEYS as u64));
+        for _ in 0..1 + dice.below(3) {
+            // Of one that is here it is certain that it was taken.
+            let Some(process) = rooms.whereis(&key) else { break };
+            let (id, _) = oracle.asked(&key);
+            let add = Add { id, takes: dice.ms(0, 20) };
+            if process.cast(add).await.is_ok() {
+                oracle.accepted(caller, &key, process.epoch(), id);
+            }
+        }
+    }
+}
+
 /// Calls each room once, while all is well: it answers.
 pub(crate) async fn call_each(programs: &[Arc<Program>], oracle: &Oracle) {
     // Others may have left calls behind that take a while.
@@ -67,7 +87,7 @@ pub(crate) async fn call_each(programs: &[Arc<Program>], oracle: &Oracle) {
 }
 
 /// What goes wrong between the nodes. Never ends.
-pub(crate) async fn break_wires(wires: Wires, dice: Dice) {
+pub(crate) async fn break_wires(wires: Wires, dice: Dice) -> Infallible {
     loop {
         sleep(dice.ms(500, 5_000)).await;
         let one = dice.below(NODES as u64) as usize;

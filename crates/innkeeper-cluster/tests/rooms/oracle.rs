@@ -6,24 +6,25 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::program::Added;
+use crate::moves::{History, Moves};
+use crate::program::{Added, shard_of};
+use crate::world::counts::counts;
 
-/// What happened, by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) started: u64,
-    pub(crate) begun: u64,
-    pub(crate) outputs: u64,
-    pub(crate) replies: u64,
-    pub(crate) not_delivered: u64,
-    pub(crate) unknown: u64,
-    pub(crate) found: u64,
-    pub(crate) evicted: u64,
-    pub(crate) left: u64,
-    pub(crate) crashed: u64,
-    pub(crate) failed_joins: u64,
-    pub(crate) handed: u64,
-}
+counts!(
+    started,
+    begun,
+    outputs,
+    replies,
+    not_delivered,
+    unknown,
+    found,
+    handed,
+    accepted,
+    transferred,
+    kept,
+    exact,
+    carried
+);
 
 /// What a caller was told.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ struct State {
     next_id: u64,
     /// How often each call was begun.
     begun: HashMap<u64, u64>,
+    moves: Moves,
     counts: Counts,
     wrong: Option<String>,
 }
@@ -70,7 +72,8 @@ pub(crate) struct Before {
 impl Oracle {
     pub(crate) fn new() -> Oracle {
         let (keys, begun, counts) = (HashMap::new(), HashMap::new(), Counts::default());
-        let state = State { keys, next_id: 0, begun, counts, wrong: None };
+        let moves = Moves::default();
+        let state = State { keys, next_id: 0, begun, moves, counts, wrong: None };
         Oracle(Arc::new(Mutex::new(state)))
     }
 
@@ -82,11 +85,24 @@ impl Oracle {
         self.0.lock().wrong.get_or_insert(what);
     }
 
-    /// An `init` begins.
-    pub(crate) fn started(&self, key: &str, epoch: u64) {
+    /// An `init` begins, with the count that it is handed.
+    pub(crate) fn started(&self, key: &str, epoch: u64, handed: Option<u64>) {
         let mut state = self.0.lock();
         state.counts.started += 1;
+        state.moves.began(key, epoch, handed);
         state.act(key, epoch, "init");
+    }
+
+    /// A room was asked what it takes along.
+    pub(crate) fn packed(&self, key: &str, epoch: u64, count: u64) {
+        self.0.lock().moves.packed(key, epoch, count);
+    }
+
+    /// A cast is in the mailbox of a room that runs under an epoch.
+    pub(crate) fn accepted(&self, caller: usize, key: &str, epoch: u64, id: u64) {
+        let mut state = self.0.lock();
+        state.counts.accepted += 1;
+        state.moves.accepted(caller, key, epoch, id);
     }
 
     /// What a room had under an epoch came to its next process.
@@ -103,6 +119,7 @@ impl Oracle {
     pub(crate) fn begun(&self, key: &str, epoch: u64, id: u64) {
         let mut state = self.0.lock();
         state.counts.begun += 1;
+        state.moves.begun(id, epoch);
         *state.begun.entry(id).or_default() += 1;
         if state.begun[&id] > 1 {
             state.fail(format!("call {id} to {key} was begun twice"));
@@ -186,8 +203,8 @@ impl Oracle {
         }
     }
 
-    /// Nothing was wrong.
-    pub(crate) fn verdict(&self) -> Result<Counts, String> {
+    /// Nothing was wrong, by what the coordinator has kept as well.
+    pub(crate) fn verdict(&self, history: &History) -> Result<Counts, String> {
         let mut state = self.0.lock();
         if let Some(id) = state.begun.iter().find(|(_, times)| **times > 100).map(|(id, _)| *id) {
             state.fail(format!("call {id} was not delivered, and ran later"));
@@ -195,6 +212,11 @@ impl Oracle {
         if let Some(wrong) = &state.wrong {
             return Err(wrong.clone());
         }
+        let seen = state.moves.verdict(history, shard_of)?;
+        state.counts.transferred = seen.transferred;
+        state.counts.kept = seen.kept;
+        state.counts.exact = seen.exact;
+        state.counts.carried = seen.carried;
         Ok(state.counts.clone())
     }
 }
@@ -212,36 +234,5 @@ impl State {
         if epoch < before {
             self.fail(format!("a {what} of {key} began under {epoch}, after {before}"));
         }
-    }
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, other: &Counts) {
-        for (sum, part) in self.all_mut().into_iter().zip(other.clone().all_mut()) {
-            *sum.1 += *part.1;
-        }
-    }
-
-    pub(crate) fn assert_every_outcome_occurred(mut self) {
-        for (name, count) in self.all_mut() {
-            assert!(*count > 0, "no seed had any {name}");
-        }
-    }
-
-    fn all_mut(&mut self) -> [(&'static str, &mut u64); 12] {
-        [
-            ("started", &mut self.started),
-            ("begun", &mut self.begun),
-            ("outputs", &mut self.outputs),
-            ("replies", &mut self.replies),
-            ("not_delivered", &mut self.not_delivered),
-            ("unknown", &mut self.unknown),
-            ("found", &mut self.found),
-            ("evicted", &mut self.evicted),
-            ("left", &mut self.left),
-            ("crashed", &mut self.crashed),
-            ("failed_joins", &mut self.failed_joins),
-            ("handed", &mut self.handed),
-        ]
     }
 }

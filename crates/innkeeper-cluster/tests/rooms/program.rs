@@ -1,26 +1,24 @@
 //! The program of a node: a scope of rooms, placed by a cluster that it joins again and again.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper::{ChildSpec, Context, Keyed, Message, Process, ReplyTo, StartError, Supervisor};
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::net::memory::Memory as Wires;
-use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::ownership::record::NodeId;
-use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
-use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
+use innkeeper_cluster::ownership::{Over, placement};
+use innkeeper_cluster::{Cluster, Remote};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::faults::Network;
-use crate::host::Host;
+use crate::Mistake;
 use crate::mistaken::Mistaken;
 use crate::oracle::Oracle;
-use crate::{Mistake, SHARDS};
+use crate::world::SHARDS;
+use crate::world::faults::Network;
+use crate::world::host::Host;
 
 /// The program of one node.
 pub(crate) struct Program {
@@ -36,6 +34,11 @@ pub(crate) struct Program {
 /// The address of a node.
 pub(crate) fn address(node: usize) -> String {
     format!("node-{node}:1")
+}
+
+/// The shard of a key.
+pub(crate) fn shard_of(key: &str) -> u16 {
+    placement::shard_of(&postcard::to_allocvec(key).unwrap(), SHARDS)
 }
 
 impl Program {
@@ -56,38 +59,20 @@ impl Program {
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let Ok(supervisor) = Supervisor::new().start().await else { return };
-            {
-                let mut life = pin!(self.live(&supervisor));
-                let ended = poll_fn(|cx| self.host.poll(cx, life.as_mut())).await;
-                self.oracle.count(|counts| match ended {
-                    None => counts.crashed += 1,
-                    Some(None) => counts.failed_joins += 1,
-                    Some(Some(Over::Left)) => counts.left += 1,
-                    Some(Some(_)) => counts.evicted += 1,
-                });
-            }
+            let ended = self.host.run(self.live(&supervisor)).await;
+            self.oracle.count(|counts| counts.ended(ended));
             // A program that is gone neither hears nor says anything, and nothing runs in it.
             self.wires.unplug(&address(self.host.number));
             *self.rooms.lock() = None;
             drop(supervisor.shutdown(Duration::from_secs(1)).await);
-            let _ = self.host.take_drain();
-            sleep(self.host.dice.ms(100, 3_000)).await;
+            self.host.rest().await;
         }
     }
 
     /// One start of it. `None`: it could not join.
     async fn live(&self, supervisor: &Supervisor) -> Option<Over> {
         let address = address(self.host.number);
-        let settings = Settings {
-            cluster: "sim".to_owned(),
-            name: format!("node-{}", self.host.number),
-            address: address.clone(),
-            weight: 1,
-            shards: SHARDS,
-            session: Duration::from_secs(5),
-            fail_over: FAIL_OVER_DEFAULT,
-            versions: VERSIONS,
-        };
+        let settings = self.host.settings(address.clone());
         let clock: Arc<dyn Clock> = self.host.clone();
         let start = NodeId(self.host.dice.below(u64::MAX));
         let net = Arc::new(self.wires.port(&address));
@@ -156,12 +141,12 @@ impl Process for Room {
 
     async fn init(args: &Self::Args, ctx: &mut Context<Self>) -> Result<Self, StartError> {
         let (key, oracle, node, mistake) = args.clone();
-        oracle.started(&key, ctx.epoch());
         let handed = ctx.handed().map(|handed| postcard::from_bytes(&handed).unwrap());
         let count = handed.map(|(epoch, count): (u64, u64)| {
             oracle.handed(&key, epoch, count);
             count
         });
+        oracle.started(&key, ctx.epoch(), count);
         Ok(Room { key, oracle, node, mistake, count: count.unwrap_or(0) })
     }
 
@@ -179,6 +164,7 @@ impl Process for Room {
     }
 
     async fn on_handoff(&mut self, ctx: &mut Context<Self>) -> Option<Vec<u8>> {
+        self.oracle.packed(&self.key, ctx.epoch(), self.count);
         Some(postcard::to_allocvec(&(ctx.epoch(), self.count)).unwrap())
     }
 }

@@ -9,48 +9,31 @@ use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::ownership::record::NodeId;
-use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over, Release};
-use innkeeper_cluster::{Node, Orders, Settings, VERSIONS};
+use innkeeper_cluster::{Node, Orders};
 use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
-use crate::faults::Network;
-use crate::host::Host;
+use crate::Mistake;
 use crate::oracle::Oracle;
-use crate::{Mistake, SHARDS};
+use crate::world::SHARDS;
+use crate::world::faults::Network;
+use crate::world::host::Host;
 
 /// Starts the program again and again. Never ends.
 pub(crate) async fn run(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistake) {
     loop {
-        {
-            let mut life = pin!(live(host.clone(), network.clone(), oracle.clone(), mistake));
-            // Everything of the program stands still together, between any two of its steps.
-            let ended = poll_fn(|cx| host.poll(cx, life.as_mut()));
-            match ended.await {
-                None => oracle.count(|counts| counts.crashed += 1),
-                Some(None) => oracle.count(|counts| counts.failed_joins += 1),
-                Some(Some(Over::Left)) => oracle.count(|counts| counts.left += 1),
-                Some(Some(_)) => oracle.count(|counts| counts.evicted += 1),
-            }
-        }
-        let _ = host.take_drain();
-        sleep(host.dice.ms(100, 3_000)).await;
+        let life = live(host.clone(), network.clone(), oracle.clone(), mistake);
+        let ended = host.run(life).await;
+        oracle.count(|counts| counts.ended(ended));
+        host.rest().await;
     }
 }
 
 /// One start of the program. `None`: it could not join.
 async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistake) -> Option<Over> {
-    let settings = Settings {
-        cluster: "sim".to_owned(),
-        name: format!("node-{}", host.number),
-        address: "nowhere:1".to_owned(),
-        weight: 1,
-        shards: SHARDS,
-        session: Duration::from_secs(5),
-        fail_over: FAIL_OVER_DEFAULT,
-        versions: VERSIONS,
-    };
+    let settings = host.settings("nowhere:1".to_owned());
     let clock: Arc<dyn Clock> = host.clone();
     let start = NodeId(host.dice.below(u64::MAX));
     let joined = Node::join_as(network.of(host.number), clock, &settings, start).await;
@@ -59,7 +42,10 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
     let handlers: Vec<_> = (0..4).map(|_| Box::pin(rooms.handle()) as Forever<'_>).collect();
     let mut all: Vec<Forever<'_>> = handlers;
     all.push(Box::pin(rooms.drain()));
-    all.push(Box::pin(rooms.obey(orders)));
+    all.push(Box::pin(rooms.look()));
+    let (desks, on_desks): (Vec<Desk>, Vec<_>) = (0..SHARDS).map(|_| unbounded_channel()).unzip();
+    all.push(Box::pin(rooms.obey(orders, desks)));
+    all.extend(on_desks.into_iter().map(|orders| Box::pin(rooms.move_out(orders)) as Forever<'_>));
     let (mut running, mut over) = (pin!(running), None);
     // What runs does not notice the end of its session for a while.
     let mut lingers = pin!(async { sleep(rooms.host.dice.ms(0, 3_000)).await });
@@ -80,6 +66,9 @@ async fn live(host: Arc<Host>, network: Network, oracle: Oracle, mistake: Mistak
     })
     .await
 }
+
+/// Where the orders for one shard go.
+type Desk = UnboundedSender<Command>;
 
 type Forever<'a> = Pin<Box<dyn Future<Output = std::convert::Infallible> + Send + 'a>>;
 
@@ -134,6 +123,18 @@ impl Rooms {
         }
     }
 
+    /// Which shards the node acts for, whether anybody has anything for them or not.
+    async fn look(&self) -> std::convert::Infallible {
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            for shard in 0..SHARDS {
+                if self.is_busy(shard) || matches!(self.node.gate(shard), Gate::Open(_)) {
+                    self.oracle.served(shard);
+                }
+            }
+        }
+    }
+
     async fn drain(&self) -> std::convert::Infallible {
         loop {
             sleep(Duration::from_millis(300)).await;
@@ -143,12 +144,31 @@ impl Rooms {
         }
     }
 
-    async fn obey(&self, mut orders: Orders) -> std::convert::Infallible {
-        let dice = self.host.dice.fork();
+    /// Hands each order to whoever sees to its shard: a shard that takes its time to be quiet does
+    /// not keep the others waiting.
+    async fn obey(&self, mut orders: Orders, desks: Vec<Desk>) -> std::convert::Infallible {
         loop {
             match orders.next().await {
+                Some(
+                    order @ (Command::Shut { shard, .. }
+                    | Command::Offer { shard, .. }
+                    | Command::Commit { shard, .. }),
+                ) => drop(desks[usize::from(shard)].send(order)),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Carries out the orders for one shard.
+    async fn move_out(&self, mut orders: UnboundedReceiver<Command>) -> std::convert::Infallible {
+        let dice = self.host.dice.fork();
+        loop {
+            match orders.recv().await {
+                // It never gets to say so.
+                Some(Command::Shut { .. }) if self.mistake == Mistake::NeverQuiet => {}
                 Some(Command::Shut { shard, epoch }) => {
-                    while self.busy.lock().get(&shard).is_some_and(|busy| *busy > 0) {
+                    while self.is_busy(shard) {
                         sleep(Duration::from_millis(10)).await;
                     }
                     self.node.report(Event::Quiesced { shard, epoch }).await;
@@ -162,10 +182,13 @@ impl Rooms {
                         self.node.report(Event::Accepted { shard, epoch }).await;
                     }
                 }
-                Some(Command::Commit { .. }) => self.oracle.count(|counts| counts.moved += 1),
-                Some(_) => {}
+                Some(_) => self.oracle.count(|counts| counts.moved += 1),
                 None => std::future::pending().await,
             }
         }
+    }
+
+    fn is_busy(&self, shard: u16) -> bool {
+        self.busy.lock().get(&shard).is_some_and(|busy| *busy > 0)
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong: between the nodes and the coordinator, and with the nodes themselves.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use innkeeper_cluster::coordinator::{
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::NODES;
-use crate::dice::Dice;
-use crate::host::Host;
+use super::NODES;
+use super::dice::Dice;
+use super::host::Host;
 
 /// The way from the nodes to the coordinator.
 #[derive(Clone)]
 pub(crate) struct Network {
-    memory: Memory,
+    pub(crate) memory: Memory,
     dice: Dice,
     state: Arc<Mutex<State>>,
 }
@@ -183,14 +184,13 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Never ends.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(&self) -> Infallible {
         // First there is something to lose.
         sleep(self.dice.ms(2_000, 8_000)).await;
-        tokio::join!(self.nemesis(), self.nemesis());
+        tokio::join!(self.nemesis(), self.nemesis()).0
     }
 
-    async fn nemesis(&self) {
+    async fn nemesis(&self) -> Infallible {
         loop {
             sleep(self.dice.ms(500, 8_000)).await;
             let node = self.dice.below(NODES as u64) as usize;

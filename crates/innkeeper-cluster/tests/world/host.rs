@@ -1,15 +1,20 @@
 //! The machine that a node runs on: it can be stopped, for good or for a while, and it can sleep.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use innkeeper_cluster::clock::Clock;
-use innkeeper_cluster::ownership::timing::Now;
+use innkeeper_cluster::ownership::Over;
+use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::{Settings, VERSIONS};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::dice::Dice;
+use super::SHARDS;
+use super::counts::End;
+use super::dice::Dice;
 
 /// A machine.
 pub(crate) struct Host {
@@ -69,8 +74,40 @@ impl Host {
         std::mem::take(&mut self.state.lock().drains)
     }
 
-    /// Runs a program on it, unless it stands still. `None`: it crashed.
-    pub(crate) fn poll<F: Future>(
+    /// Runs one start of a program on it, which answers why its session ended, if it had one.
+    /// Everything of the program stands still together, between any two of its steps.
+    pub(crate) async fn run(&self, program: impl Future<Output = Option<Over>>) -> End {
+        let mut program = pin!(program);
+        match poll_fn(|cx| self.poll(cx, program.as_mut())).await {
+            None => End::Crashed,
+            Some(None) => End::FailedJoin,
+            Some(Some(Over::Left)) => End::Left,
+            Some(Some(_)) => End::Evicted,
+        }
+    }
+
+    /// Waits until the program is started again. What was asked of the last one is forgotten.
+    pub(crate) async fn rest(&self) {
+        let _ = self.take_drain();
+        sleep(self.dice.ms(100, 3_000)).await;
+    }
+
+    /// As whom its program joins.
+    pub(crate) fn settings(&self, address: String) -> Settings {
+        Settings {
+            cluster: "sim".to_owned(),
+            name: format!("node-{}", self.number),
+            address,
+            weight: 1,
+            shards: SHARDS,
+            session: Duration::from_secs(5),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
+        }
+    }
+
+    /// `None`: it crashed.
+    fn poll<F: Future>(
         &self,
         cx: &mut Context<'_>,
         program: Pin<&mut F>,
