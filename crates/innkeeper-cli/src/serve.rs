@@ -26,9 +26,9 @@ pub(crate) const UNCLEAN: u8 = 1;
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
-    logs::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
+    let traces = logs::start(args.log_format, &args.node, runtime.handle())?;
     #[cfg(feature = "cluster")]
     if args.cluster.supervised {
         match std::env::var_os(supervise::CHILD) {
@@ -37,6 +37,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         }
     }
     let drained = runtime.block_on(serve(args))?;
+    traces.flush();
     // What is stuck is not waited for.
     runtime.shutdown_background();
     if drained.is_clean() {

@@ -56,6 +56,9 @@ pub const WRITE_BYTES: usize = 64 << 10;
 /// How many bytes are asked for in one read from a link.
 pub const READ_BYTES: usize = 64 << 10;
 
+/// How many bytes a W3C `traceparent` may have; those of today have 55.
+pub const TRACEPARENT_MAX: usize = 128;
+
 /// How many requests of one node may be under way here.
 pub const REQUESTS_MAX: usize = 16_384;
 

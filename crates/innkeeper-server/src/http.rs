@@ -42,6 +42,7 @@ fn router(app: Arc<App>) -> Router {
     // What only an admin may do or see, where the server is not for this machine alone.
     let admin = Router::new()
         .route("/api/rooms", get(list::show))
+        .route("/api/rooms/{key}/members", get(rooms::members))
         .route("/api/overview", get(overview::show))
         .route("/api/tree", get(tree::show))
         .route("/api/events", get(events::stream))

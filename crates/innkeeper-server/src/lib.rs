@@ -18,6 +18,7 @@ mod member;
 mod memory;
 mod room;
 mod secret;
+mod span;
 mod tls;
 mod user;
 
@@ -140,7 +141,9 @@ pub async fn run(
             drop(ports);
             return Ok(drain(&app, serving, membership, app.config.drain_timeout).await);
         };
-        tracing::warn!(?over, "the session is over: what ran here ends, and this node joins again");
+        let node = &config.node;
+        let what = "the session is over: what ran here ends, and this node joins again";
+        tracing::warn!(node, ?over, "{what}");
         let ending = drain(&app, serving, None, limits::SESSION_END);
         let _ = ports.meanwhile(&config, ending).await;
     }
@@ -190,7 +193,8 @@ async fn drain(
     let began = clock::now();
     let left = || limit.saturating_sub(began.elapsed());
     let rooms = app.rooms.count();
-    tracing::info!(rooms, "draining: no new work is let in");
+    let node = &app.config.node;
+    tracing::info!(node, rooms, "draining: no new work is let in");
     app.intake.begin_drain();
     let connections = async {
         let finish = timeout(left(), app.intake.finish()).await;
@@ -211,7 +215,7 @@ async fn drain(
     }
     let took_ms = began.elapsed().as_millis();
     if processes.is_clean() && !connections_cut {
-        tracing::info!(took_ms, "drained: every connection and every room has ended");
+        tracing::info!(node, took_ms, "drained: every connection and every room has ended");
     }
     Drained { processes, connections_cut }
 }

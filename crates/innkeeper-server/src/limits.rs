@@ -7,6 +7,9 @@ use innkeeper_cluster::ownership::timing::EFFECTS;
 /// Lines of talk that a room remembers.
 pub const HISTORY: usize = 100;
 
+/// Members whom a room names to whoever looks at it.
+pub const MEMBERS_NAMED: usize = 100;
+
 /// The longest name of a user, in bytes.
 pub const USER_BYTES_MAX: usize = 64;
 
@@ -144,8 +147,8 @@ pub const QUIET: Duration = Duration::from_millis(50);
 pub const REFUSING: Duration = Duration::from_secs(1);
 
 /// How long the end of a session may take: until nothing is taken any more that its rooms have
-/// sent, a tick, and a request to etcd that is tried once more.
-pub const FAREWELL: Duration = EFFECTS.saturating_add(Duration::from_millis(1_500));
+/// sent, and then as long as etcd may need to find a new leader.
+pub const FAREWELL: Duration = EFFECTS.saturating_add(Duration::from_millis(2_500));
 
 /// How long gates may be shut before whoever is in a room of this node is let go.
 pub const FROZEN_AFTER: Duration = Duration::from_secs(1);

@@ -39,7 +39,8 @@ impl Ports {
     async fn refuse(&self, config: &Config, over: &CancellationToken) {
         let per_address = config.connections_per_client;
         let requests = accept::each(self.http.clone(), over, per_address, |stream, peer| {
-            http::refuse(stream, peer, config.tls.clone(), over.clone())
+            let (node, tls) = (config.node.clone(), config.tls.clone());
+            http::refuse(stream, peer, node, tls, over.clone())
         });
         let lines = async {
             if let Some(kv) = self.kv.clone() {

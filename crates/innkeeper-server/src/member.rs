@@ -73,7 +73,8 @@ impl Membership {
                 Ok(membership) => return Ok(membership),
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot join the cluster again; trying on");
+                    let node = &joining.settings.name;
+                    tracing::warn!(node, %error, "cannot join the cluster again; trying on");
                     sleep(limits::REJOIN_PAUSE).await;
                 }
             }
@@ -93,7 +94,8 @@ impl Membership {
         }
         self.cluster.node().drain().await;
         if !timeout(within, self.given_away()).await.unwrap_or(false) {
-            tracing::warn!("not all shards were given away; leaving with the rest");
+            let node = self.cluster.node().name();
+            tracing::warn!(node, "not all shards were given away; leaving with the rest");
         }
     }
 
@@ -102,7 +104,8 @@ impl Membership {
     pub(crate) async fn leave(mut self) {
         self.cluster.node().leave().await;
         if timeout(limits::FAREWELL, self.over()).await.is_err() {
-            tracing::warn!("etcd did not end the session in time; it ends by itself");
+            let node = self.cluster.node().name();
+            tracing::warn!(node, "etcd did not end the session in time; it ends by itself");
         }
     }
 

@@ -107,6 +107,37 @@ async fn rooms_of_all_nodes_are_listed_and_looked_at_from_each() {
     assert_eq!(ask(&a, Method::GET, "/api/rooms/nobody").await.0, 404);
 }
 
+/// Says hello to a room by a socket of this server, and stays in it.
+async fn come_in(server: &Server, user: &str, room: &str) -> impl Sized + use<> {
+    let url = format!("ws://{}/socket/websocket?vsn=2.0.0&user={user}", server.http);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let join = json!(["1", "1", format!("room:{room}"), "phx_join", {}]).to_string();
+    socket.send(Message::text(join)).await.unwrap();
+    let reply = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(reply.contains(r#""status":"ok""#), "{reply}");
+    socket
+}
+
+#[tokio::test]
+async fn who_is_in_a_room_is_told_by_name_with_the_node_they_came_to() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let keys = open(&a, 20).await;
+    let room = of_b(&a, &keys).await;
+    let _ann = come_in(&a, "ann", &room).await;
+    let _bob = (come_in(&a, "bob", &room).await, come_in(&b, "bob", &room).await);
+    for server in [&a, &b] {
+        let (status, page) = ask(server, Method::GET, &format!("/api/rooms/{room}/members")).await;
+        assert_eq!((status, &page["count"]), (200, &json!(2)), "{page}");
+        let [ann, bob] = page["members"].as_array().unwrap().as_slice() else { panic!("{page}") };
+        assert_eq!((&ann["user"], &ann["nodes"]), (&json!("ann"), &json!(["a"])));
+        assert_eq!((&bob["connections"], &bob["nodes"]), (&json!(2), &json!(["a", "b"])));
+        assert!(ann["since"].as_str().unwrap().starts_with("20"), "{page}");
+    }
+    let (status, problem) = ask(&a, Method::GET, "/api/rooms/nobody-asked/members").await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_found")));
+}
+
 #[tokio::test]
 async fn what_only_one_node_can_look_for_is_asked_of_it() {
     let world = World::default();

@@ -61,6 +61,11 @@ pub trait Tenure: Any + Send + Sync {
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
 
+    /// What the node is called that has it, for logs and traces.
+    fn node(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether a message may be begun now. Cheap: it is asked before each.
     fn begin(&self) -> Standing;
 

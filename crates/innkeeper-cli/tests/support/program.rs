@@ -47,7 +47,7 @@ impl Program {
         let (mut http, mut kv) = (None, None);
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(at) = line.trim().strip_prefix("rooms ") {
-                let at = at.trim().trim_start_matches("http://");
+                let at = at.trim().trim_start_matches("http://").trim_start_matches("https://");
                 http = at.split('/').next().map(str::to_owned);
             }
             if let Some(at) = line.trim().strip_prefix("kv ") {

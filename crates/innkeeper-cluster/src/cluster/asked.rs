@@ -14,6 +14,7 @@ use crate::frame::Lost;
 use crate::links;
 use crate::ownership::record::Shard;
 use crate::subscriber::{self, Listening};
+use crate::trace;
 
 /// Something that is asked, and of what kind of process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,6 +185,21 @@ pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
             None
         }
     }
+}
+
+/// Writes a question down, and behind it the trace that it is a part of, if somebody collects
+/// those. Who does not know of traces reads over it.
+pub(crate) fn write_asked(asked: &Asked<'_>) -> Option<Bytes> {
+    let Some(trace) = trace::current() else { return write(asked) };
+    let mut written = write(asked)?.to_vec();
+    written.extend_from_slice(trace.as_bytes());
+    Some(written.into())
+}
+
+/// The trace behind a question.
+pub(crate) fn trace_of(written: &[u8]) -> Option<&str> {
+    let (_, trace) = postcard::take_from_bytes::<Asked<'_>>(written).ok()?;
+    std::str::from_utf8(trace).ok().filter(|trace| !trace.is_empty())
 }
 
 /// Writes a message down, with the subscriber that it brings.
@@ -397,5 +413,22 @@ pub(crate) fn failed(failed: links::Failed) -> Failed {
         links::Failed::Unknown(Why::Lost(Lost::Disowned)) => Failed::Unknown(Unknown::Lost),
         links::Failed::Unknown(Why::Lost(_)) => Failed::Unknown(Unknown::NoReply),
         links::Failed::Unknown(_) => Failed::Unknown(Unknown::Unreachable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_know_of_traces_reads_over_the_one_behind_a_question() {
+        let asked = Asked { kind: "room", version: 1, ask: Ask::Call { to: 7, message: b"hello" } };
+        let without = write(&asked).unwrap();
+        let with = [&without[..], b"00-trace-span-01"].concat();
+        assert_eq!((trace_of(&without), trace_of(&with)), (None, Some("00-trace-span-01")));
+        let read = read::<Asked<'_>>(&with).unwrap();
+        assert!(matches!(read.ask, Ask::Call { to: 7, message: b"hello" }), "{read:?}");
+        // What is no text is no trace.
+        assert_eq!(trace_of(&[&without[..], &[0xff, 0xfe]].concat()), None);
     }
 }

@@ -10,6 +10,7 @@ use innkeeper::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::luggage::Bag;
@@ -23,6 +24,7 @@ use crate::links::{Answer, From, Service, Subscriber};
 use crate::ownership::record::Shard;
 use crate::remote::Remote;
 use crate::subscriber::{self, Origin};
+use crate::trace;
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
@@ -70,30 +72,35 @@ impl Done {
 
 impl Service for Inner {
     fn call(&self, from: From, message: Message, answer: Answer) {
+        let span = trace::asked(self.node.name(), &message);
         let done = self.carry_out(from, message);
-        self.run(async move {
+        let work = async move {
             let Done { under, body } = done.await;
             // Without a body it could not be written down: who asked is told by its drop.
             if let Some(body) = body {
                 answer.done(under, body);
             }
-        });
+        };
+        self.run(work.instrument(span));
     }
 
     fn cast(&self, from: From, message: Message) {
+        let span = trace::asked(self.node.name(), &message);
         let from = From { within: limits::RETRY_WAIT_MAX, ..from };
         let done = self.carry_out(from, message);
-        self.run(async move {
+        let work = async move {
             let done = done.await;
             if done.under.is_none() {
                 tracing::debug!(?done, "a cast from another node was not taken");
             }
-        });
+        };
+        self.run(work.instrument(span));
     }
 
     fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
-        self.run(scope.listen(message, subscriber));
+        let span = trace::asked(self.node.name(), &message);
+        self.run(scope.listen(message, subscriber).instrument(span));
     }
 
     fn prepare(&self, _: From, part: Part, answer: Answer) {

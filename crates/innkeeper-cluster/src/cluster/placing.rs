@@ -131,7 +131,8 @@ where
             return Err(Away::NotOwner);
         }
         let Kind { name, version } = Self::KIND;
-        let body = asked::write(&Asked { kind: name, version, ask }).ok_or(Away::Incompatible)?;
+        let asked = Asked { kind: name, version, ask };
+        let body = asked::write_asked(&asked).ok_or(Away::Incompatible)?;
         let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
         let origin = to.origin(self.inner.under());
         Ok((owned.owner, to, body, origin))

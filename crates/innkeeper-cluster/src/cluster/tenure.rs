@@ -57,6 +57,10 @@ impl Tenure for Owning {
         self.under.epoch
     }
 
+    fn node(&self) -> Option<&str> {
+        Some(self.node.name())
+    }
+
     fn begin(&self) -> Standing {
         match self.node.gate(self.under.shard) {
             Gate::Open(epoch) if epoch == self.under.epoch => {

@@ -14,6 +14,7 @@ use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::Permit;
@@ -23,6 +24,7 @@ use crate::channels::seat::Seat;
 use crate::error::ApiError;
 use crate::limits;
 use crate::room::{Joining, MemberId, NotJoined, RoomApi, RoomMessage};
+use crate::span;
 
 type RoomRef = ProcessRef<RoomMessage>;
 type Push = Pin<Box<dyn Future<Output = Option<JoinDone>> + Send>>;
@@ -183,7 +185,8 @@ impl Session {
         let topic = Topic { id, join_ref, seat: seat.clone(), room: None, waiting };
         let old = self.topics.insert(answer.topic.clone(), topic);
         let (app, user, peer) = (self.app.clone(), self.user.clone(), self.peer);
-        self.push(Box::pin(async move {
+        let span = span::push(&app.config.node, &answer.topic, "phx_join");
+        let joining = async move {
             if let Some(old) = old {
                 // As Phoenix does it: a second join of a topic ends the first. Only then does the
                 // second begin, so that nothing is told twice to one socket.
@@ -194,8 +197,8 @@ impl Session {
             }
             let joining = JoiningRoom { app, user, peer, id, seat, answer };
             Some(joining.run(&key, work).await)
-        }))
-        .await;
+        };
+        self.push(Box::pin(joining.instrument(span))).await;
     }
 
     fn may_join(&mut self, answer: &Answer) -> Result<TaskTrackerToken, ApiError> {
@@ -256,7 +259,8 @@ impl Session {
             Err(error) => answer.error(&error),
             Ok((id, room, text, work)) => {
                 let app = self.app.clone();
-                self.push(Box::pin(async move {
+                let span = span::push(&app.config.node, &answer.topic, "say");
+                let saying = async move {
                     let said = room.say(id, text).timeout(limits::ROOM_TIMEOUT).await;
                     app.tally.call(room.is_distant(), &said);
                     match said {
@@ -272,8 +276,8 @@ impl Session {
                     // Only now: a drain waits for the answer, too.
                     drop(work);
                     None
-                }))
-                .await;
+                };
+                self.push(Box::pin(saying.instrument(span))).await;
             }
         }
     }
@@ -379,7 +383,8 @@ impl JoiningRoom {
             let (join_ref, reference) =
                 (self.answer.join_ref.clone(), self.answer.reference.clone());
             let (user, seat) = (self.user.clone(), Subscriber::to(self.seat.clone()));
-            let joining = Joining { id: self.id, user, join_ref, reference, seat };
+            let node = self.app.node.clone();
+            let joining = Joining { id: self.id, user, node, join_ref, reference, seat };
             async move { room.join(joining).timeout(limits::ROOM_TIMEOUT).await }
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;

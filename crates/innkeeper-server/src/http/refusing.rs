@@ -18,15 +18,16 @@ use crate::tls::Tls;
 pub(crate) async fn refuse(
     stream: TcpStream,
     peer: SocketAddr,
+    node: String,
     tls: Option<Tls>,
     closing: CancellationToken,
 ) {
     let (router, door) = (router(), Door::default());
     match tls {
-        None => answer(stream, peer, router, door, &closing).await,
+        None => answer(stream, peer, router, door, &node, &closing).await,
         Some(tls) => {
             let Some(stream) = secure(&tls, stream, peer).await else { return };
-            answer(stream, peer, router, door, &closing).await;
+            answer(stream, peer, router, door, &node, &closing).await;
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
+use tracing::{Instrument, Span};
 
 use crate::accept;
 use crate::app::{App, Open};
@@ -23,6 +24,7 @@ use crate::channels::wire::Wire;
 use crate::http::socket::{Door, LetIn};
 use crate::http::{Peer, router};
 use crate::limits;
+use crate::span;
 use crate::tls::Tls;
 
 /// Serves connections until the server closes; returns when the last one has ended.
@@ -67,7 +69,7 @@ async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>
     let door = Door::default();
     // In a box for as long as it lasts: most connections are sockets, most of the time.
     let open = Open::count(&app.tally.http_connections);
-    Box::pin(answer(wire, peer, router, door.clone(), &app.closing)).await;
+    Box::pin(answer(wire, peer, router, door.clone(), &app.config.node, &app.closing)).await;
     drop(open);
     let Some(LetIn { guest, on_upgrade }) = door.let_in() else { return };
     drop(door);
@@ -80,19 +82,29 @@ async fn speak<W: Wire>(wire: W, peer: SocketAddr, router: Router, app: Arc<App>
     socket::run(io.into_inner(), head, guest, app).await;
 }
 
-/// Answers requests until the client closes or this side is `closing`.
+/// Answers requests to `node` until the client closes or this side is `closing`.
 pub(super) async fn answer<W: Wire>(
     wire: W,
     peer: SocketAddr,
     router: Router,
     door: Door,
+    node: &str,
     closing: &CancellationToken,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let span = span::request(node, &request);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(door.clone());
-        router.clone().call(request)
+        let answer = router.clone().call(request);
+        let answer = async {
+            let answered = answer.await;
+            if let Ok(response) = &answered {
+                Span::current().record("status", response.status().as_u16());
+            }
+            answered
+        };
+        answer.instrument(span)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -105,7 +105,7 @@ impl World {
 
     /// The sessions that there are, as they are written down.
     pub(crate) async fn sessions(&self) -> Vec<String> {
-        let nodes = self.memory.list("/innkeeper/test/node/".to_owned(), SOON).await.unwrap();
+        let nodes = self.memory.list("test/node/".to_owned(), SOON).await.unwrap();
         nodes.entries.into_iter().map(|entry| entry.key).collect()
     }
 

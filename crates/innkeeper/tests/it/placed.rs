@@ -51,6 +51,10 @@ impl Tenure for Right {
         self.epoch
     }
 
+    fn node(&self) -> Option<&str> {
+        Some("here")
+    }
+
     fn begin(&self) -> Standing {
         self.standing.lock().unwrap().0
     }
@@ -229,6 +233,27 @@ async fn rooms(house: &House, right: &Arc<Right>) -> (Keyed<Key, Room>, Cluster<
 
 async fn room(rooms: &Keyed<Key, Room>, name: &str) -> ProcessRef<Say> {
     rooms.get_or_start(&key(name)).await.unwrap().process().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_placed_process_says_where_it_ran_and_under_which_epoch() {
+    let (collected, _guard) = crate::traces::collect();
+    let (house, right) = (House::new(), Right::new(7));
+    let (rooms, _cluster) = rooms(&house, &right).await;
+    let room = room(&rooms, "a").await;
+    let crashed = room.call(Say::Panic).await;
+    assert!(matches!(crashed, Err(CallError::Unknown(Unknown::Crashed))), "{crashed:?}");
+    let handled = collected.handled().remove(0);
+    let events = collected.events.lock().unwrap();
+    let told = |what| events.iter().find(|event| event.fields["message"] == what);
+    for told in [&handled, told("process crashed, restarting").unwrap()] {
+        let says = |name| told.fields.get(name).map(String::as_str);
+        assert_eq!(says("key"), Some("\"a\""), "{told:?}");
+        assert_eq!(
+            (says("node"), says("shard"), says("epoch")),
+            (Some("here"), Some("0"), Some("7"))
+        );
+    }
 }
 
 /// C3

@@ -110,7 +110,7 @@ async fn what_came_with_a_shard_is_dropped_when_that_goes_elsewhere() {
     let has_it = || other.inner.desks[usize::from(shard)].arriving.lock().is_some();
     assert!(has_it());
     // Its owner claims it once more.
-    let key = format!("test/shard/{shard}");
+    let key = format!("test/shard/{shard:05}");
     let entries = memory.list(key.clone(), SECOND).await.unwrap().entries;
     let entry = entries.into_iter().find(|entry| entry.key == key).unwrap();
     let text = String::from_utf8(entry.value.unwrap().to_vec()).unwrap();
