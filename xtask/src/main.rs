@@ -4,6 +4,7 @@
 
 mod drill;
 mod install;
+mod package;
 mod step;
 
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ cargo xtask drill [--minutes N]  real processes to which everything is done (roo
 cargo xtask drill short     something of everything, in a minute
 cargo xtask drill controls  mistakes that its judge has to find
 cargo xtask drill figures   what fail-over, moves and starts take there
-cargo xtask deb         a Debian package, with man page and completions (needs cargo-deb)
+cargo xtask package     a Debian package, built and tried in a folder of its own (needs cargo-deb)
 cargo xtask soak        the oracle, the residue and the memory test at full size
 ";
 
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         ["drill", "short"] => drill::short(&mut steps),
         ["drill", "controls"] => drill::controls(&mut steps),
         ["drill", "figures"] => drill::figures(&mut steps),
-        ["deb"] => deb(&mut steps),
+        ["package"] => package::all(&mut steps),
         ["soak"] => soak(&mut steps),
         _ => {
             eprint!("{USAGE}");
@@ -64,13 +65,18 @@ fn test(steps: &mut Steps) {
     fuzz(steps, "10");
     counts(steps, "check");
     release(steps);
+    if install::has("cargo-deb") {
+        package::all(steps);
+    } else {
+        eprintln!("=== the package is not built and tried: cargo install --locked cargo-deb");
+    }
 }
 
 fn quick(steps: &mut Steps) {
     steps.run("format", cargo(["fmt", "--all", "--check"]));
-    let mut all = vec!["--workspace"];
+    let mut all = vec!["--workspace", "--features", "innkeeper-cli/otlp"];
     if install::builds_etcd() {
-        all.extend(["--features", "innkeeper-cli/cluster"]);
+        all.extend(["--features", "innkeeper-cli/cluster,innkeeper-bench/cluster"]);
     } else {
         steps.skip("what is on etcd: install protobuf-compiler and libprotobuf-dev");
         all.extend(["--exclude", "innkeeper-etcd", "--exclude", "innkeeper-drill"]);
@@ -177,33 +183,6 @@ fn simulate(steps: &mut Steps, seeds: &str) {
     let mut simulate = fast("innkeeper-cluster");
     simulate.args(["--test", "simulation", "--", "--nocapture"]).env("INNKEEPER_SEEDS", seeds);
     steps.run(&format!("{seeds} simulated clusters"), simulate);
-}
-
-/// The man page and the completions come from the program itself, and so are never behind it.
-fn deb(steps: &mut Steps) {
-    steps.run("release build", cargo(["build", "--release", "--quiet"]));
-    let dir = std::path::Path::new("target/deb");
-    let made = std::fs::create_dir_all(dir);
-    let files: [(&str, &[&str]); 4] = [
-        ("innkeeper.1", &["man"]),
-        ("innkeeper.bash", &["completions", "bash"]),
-        ("_innkeeper", &["completions", "zsh"]),
-        ("innkeeper.fish", &["completions", "fish"]),
-    ];
-    for (name, args) in files {
-        let file = made.as_ref().ok().and_then(|()| std::fs::File::create(dir.join(name)).ok());
-        let mut program = cargo(["run", "--release", "--quiet", "--"]);
-        program.args(args);
-        if let Some(file) = file {
-            program.stdout(file);
-        }
-        steps.run(name, program);
-    }
-    if install::has("cargo-deb") {
-        steps.run("deb", cargo(["deb", "--no-build", "--package", "innkeeper-cli"]));
-    } else {
-        steps.skip("the package itself: cargo install --locked cargo-deb");
-    }
 }
 
 fn soak(steps: &mut Steps) {

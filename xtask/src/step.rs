@@ -56,6 +56,17 @@ impl Steps {
         code
     }
 
+    /// Runs a step that is no command.
+    pub(crate) fn check(&mut self, name: &str, check: impl FnOnce() -> Result<(), String>) {
+        match check() {
+            Ok(()) => eprintln!("=== {name}: ok"),
+            Err(why) => {
+                eprintln!("=== {name}: FAILED: {why}");
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+
     /// Notes that something could not run.
     pub(crate) fn skip(&mut self, what: &str) {
         self.skipped.push(what.to_owned());

@@ -14,7 +14,7 @@ async fn crowd(shape: Shape) -> Heard {
     let mut config = Config::default();
     (config.starts_per_second, config.starts_per_client) = (0, 0);
     let listeners = Listeners { http, kv: None };
-    let server = innkeeper_server::run(listeners, config, std::future::pending());
+    let server = innkeeper_server::run(listeners, config, std::future::pending(), || {});
     let crowd = async {
         let crowd = Crowd::come_in(Peer::Ours, &address, &shape).await.unwrap();
         crowd.talk().await;

@@ -11,5 +11,6 @@ pub use node::{NodeInfo, ShardInfo};
 pub use overview::{CensusInfo, EverywhereInfo, Level, Lint, Overview, TreeInfo};
 pub use problem::{Code, Problem, Ran};
 pub use room::{
-    Event, ExitInfo, Gap, Line, NewMessage, Posted, RoomInfo, RoomsPage, StartOutcome, StartedRoom,
+    Event, ExitInfo, Gap, Line, MemberInfo, MembersPage, NewMessage, Posted, RoomInfo, RoomsPage,
+    StartOutcome, StartedRoom,
 };

@@ -79,6 +79,28 @@ pub struct RoomsPage {
     pub missing: Vec<String>,
 }
 
+/// The answer to `GET /api/rooms/{key}/members`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersPage {
+    /// The first of those who are in the room, by name.
+    pub members: Vec<MemberInfo>,
+    /// How many there are in all: a name counts once, however often it is there.
+    pub count: u64,
+}
+
+/// Somebody in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// Who.
+    pub user: String,
+    /// Since when the first of their connections is there, by the room's node, in RFC 3339.
+    pub since: String,
+    /// How many connections they have to this room.
+    pub connections: u64,
+    /// The nodes that those came to.
+    pub nodes: Vec<String>,
+}
+
 /// The body of `POST /api/rooms/{key}/messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::cluster_args::{ClusterArgs, OperatorArgs};
+use crate::load::TokenArgs;
+use crate::wire::TrustArgs;
 
 const STYLES: Styles = Styles::styled()
     .header(Style::new().bold())
@@ -201,6 +203,10 @@ pub struct RaceArgs {
     #[arg(long, conflicts_with = "url")]
     pub chaos: bool,
 
+    /// Whom to believe that it is the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -313,6 +319,10 @@ pub struct ServerArgs {
     #[arg(global = true)]
     pub token: Option<String>,
 
+    /// Whom to believe that it is the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table", global = true)]
     pub format: Format,
@@ -345,6 +355,14 @@ pub struct LoadArgs {
     #[arg(long, value_name = "TEXT", default_value = "load-")]
     pub prefix: String,
 
+    /// What its members prove their names with.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+
+    /// Whom to believe that it is the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -360,6 +378,10 @@ pub struct CheckArgs {
     /// The admin token of the servers.
     #[arg(long, value_name = "TOKEN", env = "INNKEEPER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+
+    /// Whom to believe that it is the server.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 
     /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "table")]

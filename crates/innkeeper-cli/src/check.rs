@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::process::ExitCode;
 
+use hyper::Method;
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
-use reqwest::Method;
 use serde::Serialize;
 
 use crate::args::CheckArgs;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 async fn census(args: &CheckArgs) -> Result<Report, Failure> {
     let lists = args.url.iter().map(|url| {
         Ok(List {
-            client: Client::at(url, args.token.clone())?,
+            client: Client::at(url, args.token.as_deref(), &args.trust)?,
             url: url.clone(),
             rooms: VecDeque::new(),
             next: Next::First,

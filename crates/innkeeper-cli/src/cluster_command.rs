@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use hyper::Method;
 use innkeeper_api::{NodeInfo, ShardInfo};
-use reqwest::Method;
 
 use crate::args::{ClusterCommand, ClusterCommandArgs};
 use crate::client::{Client, Refused};

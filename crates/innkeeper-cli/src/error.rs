@@ -14,6 +14,11 @@ impl Failure {
         Failure { what: what.to_string(), next: None }
     }
 
+    /// What went wrong, without what to try next.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What to try next.
     pub(crate) fn try_next(mut self, next: impl fmt::Display) -> Self {
         self.next = Some(next.to_string());

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use hyper::Method;
 use innkeeper_api::{Event, Gap};
-use reqwest::Method;
 
 use crate::args::{EventsArgs, Format};
 use crate::client::Client;
@@ -25,7 +25,7 @@ async fn listen(args: &EventsArgs) -> Result<(), Failure> {
     let mut stream = client.stream(Method::GET, "/api/events").await.map_err(Failure::from)?;
     let mut parts = Parts::default();
     let hear = async {
-        while let Some(chunk) = stream.chunk().await.map_err(Failure::new)? {
+        while let Some(chunk) = stream.chunk().await? {
             for said in parts.push(&String::from_utf8_lossy(&chunk)) {
                 match said {
                     Said::Event(event) => print(args.server.format, &event),

@@ -11,7 +11,7 @@ mod error;
 mod events;
 #[cfg(feature = "cluster")]
 mod joining;
-mod load;
+pub mod load;
 mod logs;
 #[cfg(feature = "cluster")]
 mod operator;
@@ -28,6 +28,12 @@ mod settings;
 #[cfg(feature = "cluster")]
 mod supervise;
 mod top;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_traces.rs"]
+mod traces;
+pub mod wire;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,10 @@
 //! `innkeeper load`: members in rooms over WebSocket, who talk at a given rate and note whatever
 //! was not delivered, not in order, or by another incarnation.
 
+mod door;
 mod member;
 mod report;
+mod tokens;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,8 +21,11 @@ use crate::clock;
 use crate::error::Failure;
 use crate::output;
 
+use door::Door;
 use member::Heard;
 use report::Report;
+use tokens::Guests;
+pub use tokens::TokenArgs;
 
 /// How long all members have to come in, and how long the last messages may be under way.
 const COME_IN: Duration = Duration::from_secs(120);
@@ -62,7 +67,14 @@ pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn load(args: &LoadArgs) -> Result<Report, Failure> {
-    let addresses: Vec<_> = args.url.iter().map(|url| address(url)).collect::<Result<_, _>>()?;
+    let doors = args.url.iter().map(|url| Door::at(url, &args.trust).map(Arc::new));
+    let doors = doors.collect::<Result<Vec<_>, _>>()?;
+    let guests = Guests::of(&args.tokens)?;
+    for door in &doors {
+        // One first: what is wrong for all is said once, with what to try.
+        let mut socket = door.open(&guests.guest(0)?).await?;
+        let _ = socket.close(None).await;
+    }
     let all = args.rooms * args.members;
     let (say, phase) = watch::channel(Phase::ComeIn);
     let shared = Arc::new(Shared::default());
@@ -76,8 +88,8 @@ async fn load(args: &LoadArgs) -> Result<Report, Failure> {
         for _ in 0..args.members {
             let n = members.len();
             let plan = member::Plan {
-                number: n,
-                address: addresses[n % addresses.len()].clone(),
+                guest: guests.guest(n)?,
+                door: doors[n % doors.len()].clone(),
                 room: room.clone(),
                 shared: shared.clone(),
                 // Evenly spread over time, whoever says it.
@@ -143,13 +155,4 @@ async fn talk(args: &LoadArgs, shared: &Shared) {
         bar.set_message(format!("{} delivered", shared.delivered.load(Ordering::Relaxed)));
     }
     bar.finish_and_clear();
-}
-
-/// `http://HOST:PORT` -> `HOST:PORT`
-fn address(url: &str) -> Result<String, Failure> {
-    let address = url.trim_end_matches('/').strip_prefix("http://").ok_or_else(|| {
-        Failure::new(format_args!("expected an address like http://127.0.0.1:4000, got {url:?}"))
-    })?;
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok(if has_port { address.to_owned() } else { format!("{address}:80") })
 }

@@ -20,7 +20,7 @@ async fn carry_out(args: &RaceArgs) -> Result<Report, Failure> {
         let rooms = keyed::Rooms::open(args.chaos).await.map_err(Failure::new)?;
         return Ok(go(&rooms, args).await);
     }
-    let servers = Servers::at(&args.url)?;
+    let servers = Servers::at(&args.url, &args.trust)?;
     // One question first: a wrong address is not to be reported ten thousand times.
     if let Err(error) = servers.get_or_start(&args.key).await {
         return Err(Failure::new(error));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use hyper::Method;
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
-use reqwest::Method;
 use serde::Serialize;
 
 use crate::args::{Format, RoomsArgs, RoomsCommand};

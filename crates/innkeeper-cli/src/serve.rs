@@ -21,23 +21,30 @@ use crate::settings::Settings;
 #[cfg(feature = "cluster")]
 use crate::supervise;
 
+/// What the program answers that has ended, but not without a fault.
+pub(crate) const UNCLEAN: u8 = 1;
+
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let args = &settings.serve;
-    logs::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
+    let traces = logs::start(args.log_format, &args.node, runtime.handle())?;
     #[cfg(feature = "cluster")]
-    if args.cluster.supervised && std::env::var_os(supervise::CHILD).is_none() {
-        return runtime.block_on(supervise::run(args));
+    if args.cluster.supervised {
+        match std::env::var_os(supervise::CHILD) {
+            None => return runtime.block_on(supervise::run(args)),
+            Some(parent) => supervise::follow(&parent)?,
+        }
     }
     let drained = runtime.block_on(serve(args))?;
+    traces.flush();
     // What is stuck is not waited for.
     runtime.shutdown_background();
     if drained.is_clean() {
         return Ok(ExitCode::SUCCESS);
     }
     output::unclean(&drained);
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::from(UNCLEAN))
 }
 
 async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
@@ -50,7 +57,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         address => Some(listen(address, "--kv").await?),
     };
     let address = |listener: &TcpListener| listener.local_addr().map_err(Failure::new);
-    output::banner(&Addresses {
+    let addresses = Addresses {
         http: address(&http)?,
         kv: kv.as_ref().map(address).transpose()?,
         is_tls: args.http_tls_cert.is_some(),
@@ -58,8 +65,11 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         node: &args.node,
         cluster: args.cluster.cluster.as_deref(),
         config: args.config.as_deref(),
-    });
-    service::ready(&format!("serving HTTP on {}", address(&http)?));
+    };
+    let ready = || {
+        output::banner(&addresses);
+        service::ready(&format!("serving HTTP on {}", addresses.http));
+    };
     let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
     let (told, heard) = tokio::sync::oneshot::channel();
@@ -84,7 +94,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
     };
     let listeners = Listeners { http, kv };
     tokio::select! {
-        drained = innkeeper_server::run(listeners, config, shutdown) => {
+        drained = innkeeper_server::run(listeners, config, shutdown, ready) => {
             drained.map_err(Failure::new)
         }
         () = service::watchdog() => Err(Failure::new("the watchdog has ended")),

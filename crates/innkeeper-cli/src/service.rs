@@ -21,6 +21,12 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
+/// It is alive.
+#[cfg(feature = "cluster")]
+pub(crate) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
 /// Says that it is alive, twice in each time that the manager waits for it; never ends.
 pub(crate) async fn watchdog() {
     let Some(within) = sd_notify::watchdog_enabled() else { return pending().await };

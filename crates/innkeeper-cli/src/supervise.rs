@@ -1,11 +1,13 @@
 //! `innkeeper serve --supervised`: a small parent that starts the server, waits for it, and tells
 //! the cluster at once when it has died, which nobody else can know so soon.
 
+use std::ffi::OsStr;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use innkeeper_cluster::bury;
 use innkeeper_cluster::clock::Machine;
+use rustix::process::{self, Pid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -14,8 +16,10 @@ use crate::args::ServeArgs;
 use crate::error::Failure;
 use crate::joining::{connect, home};
 use crate::output;
+use crate::serve::UNCLEAN;
+use crate::service;
 
-/// Says to a child that it is one.
+/// Says to a child that it is one, and whose.
 pub(crate) const CHILD: &str = "INNKEEPER_SUPERVISED_CHILD";
 
 /// How long a child that died at once is left to rest, so that one that cannot start costs little.
@@ -27,18 +31,24 @@ const BURIAL: Duration = Duration::from_secs(5);
 /// Runs the server until it ends in order, or is told to.
 pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     if args.cluster.cluster.is_none() || args.cluster.data_dir.is_none() {
-        let what = "--supervised: a parent speaks for its child by the child's data directory";
-        return Err(Failure::new(what).try_next("--cluster and --data-dir as well"));
+        let what = "--supervised needs --cluster and --data-dir: by that directory the parent \
+                    proves that the server has died";
+        return Err(Failure::new(what).try_next("--cluster NAME --data-dir DIR as well"));
     }
     let mut end = signal(SignalKind::terminate()).map_err(Failure::new)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    let mut is_first = true;
     loop {
+        service::alive();
         let mut child = start()?;
         let (status, was_told) = watch(&mut child, &mut end, &mut interrupt).await?;
-        if was_told || status.success() {
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            return Ok(ExitCode::from(code.unwrap_or(1)));
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        // An admin may have told the child, which need not have ended without a fault. And what
+        // could not be started at all is for whoever started it.
+        if was_told || matches!(code, Some(0 | UNCLEAN)) || (is_first && code == Some(2)) {
+            return Ok(ExitCode::from(code.unwrap_or(UNCLEAN)));
         }
+        is_first = false;
         output::talk(&format!("the server has died ({status}); it is started again"));
         match timeout(BURIAL, tell(args)).await {
             Ok(Ok(())) => {}
@@ -55,7 +65,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 fn start() -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(Failure::new)?;
     let mut child = Command::new(program);
-    child.args(std::env::args_os().skip(1)).env(CHILD, "1").kill_on_drop(true);
+    child.args(std::env::args_os().skip(1)).kill_on_drop(true);
+    child.env(CHILD, std::process::id().to_string());
+    // It is the child who is to say to systemd that it is alive.
+    child.env_remove("WATCHDOG_PID");
+    // What a terminal says is said to the parent alone, which passes it on, whoever it is from.
+    child.process_group(0);
     child.spawn().map_err(|error| Failure::new(format_args!("cannot start the server: {error}")))
 }
 
@@ -70,21 +85,32 @@ async fn watch(
         tokio::select! {
             status = child.wait() => return Ok((status.map_err(Failure::new)?, was_told)),
             _ = end.recv() => was_told = pass_on(child),
-            // A terminal tells both.
-            _ = interrupt.recv() => was_told = true,
+            _ = interrupt.recv() => was_told = pass_on(child),
         }
     }
 }
 
-/// Tells the child to drain.
+/// Tells the child to drain, or, for the second time, to stop.
 fn pass_on(child: &Child) -> bool {
-    let id =
-        child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(id) = id {
         // It may have ended meanwhile.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = process::kill_process(id, process::Signal::TERM);
     }
     true
+}
+
+/// For the child: sees to it that it drains when its parent is no more. The next parent could not
+/// start one beside it.
+pub(crate) fn follow(parent: &OsStr) -> Result<(), Failure> {
+    let drain = Some(process::Signal::TERM);
+    process::set_parent_process_death_signal(drain).map_err(Failure::new)?;
+    // It may have been too late for that.
+    let lives = process::getppid().map(|id| id.to_string());
+    if lives.as_deref().map(OsStr::new) == Some(parent) {
+        return Ok(());
+    }
+    Err(Failure::new("the parent of this server has ended before it could start"))
 }
 
 /// Ends the session of the child that has died.

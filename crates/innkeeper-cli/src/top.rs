@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt;
+use hyper::Method;
 use innkeeper_api::{Overview, RoomsPage};
 use ratatui::backend::TestBackend;
 use ratatui::{DefaultTerminal, Terminal};
-use reqwest::Method;
 use serde::Serialize;
 use tokio::time::sleep;
 

@@ -75,7 +75,7 @@ fn what_does_not_fit_the_cluster_is_refused_with_what_to_do() {
         ),
         (vec![("--node", "local")], "each node of a cluster has a name of its own, which stays"),
         (vec![("--cluster", "")], "expected 1 to 255 characters without control characters"),
-        (vec![("--cluster", "garbled")], "/innkeeper/garbled/cfg cannot be read"),
+        (vec![("--cluster", "garbled")], "garbled/cfg cannot be read"),
         (
             vec![("--cluster", "later")],
             "protocol: the cluster needs version 7, this program speaks 1 to 2; use a release that \

@@ -265,6 +265,82 @@ async fn what_is_refused_is_explained_and_the_text_is_kept() {
     house.close().await;
 }
 
+/// A token of a server that has [`SECRET`], for a name and for rooms.
+fn token(user: &str, rooms: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    let claims = serde_json::json!({ "sub": user, "rooms": [rooms] });
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
+
+#[tokio::test]
+async fn where_names_are_signed_the_page_shows_a_token_and_keeps_it_in_its_tab() {
+    let test = "the test of tokens in a browser";
+    let Some(program) = missing::or_skip(test, guest::installed()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, SECRET).unwrap();
+    let server = Server::with(&["--auth-key", key.to_str().unwrap()]);
+    let mut house = House::open(&program).await;
+    let ann = house.guest(&format!("{}/#team-1", server.url)).await;
+    ann.until("!document.getElementById('proof').hidden").await;
+    // The name is in the token, and is not asked for twice.
+    assert_eq!(ann.value("document.activeElement.id").await, "name");
+    ann.presses("Tab").await;
+    assert_eq!(ann.value("document.activeElement.id").await, "token");
+    ann.presses("Enter").await;
+    let problem = "document.getElementById('desk-problem').textContent";
+    assert_eq!(ann.value(problem).await, "Your name is missing.");
+    ann.value("document.getElementById('token').focus()").await;
+    let good = token("ann", "team-*");
+    ann.types(&good).await;
+    assert_eq!(ann.value("document.getElementById('name').value").await, "ann");
+    pictures(&ann, "desk-token").await;
+    ann.presses("Enter").await;
+    ann.until(&is_in()).await;
+    ann.says("signed").await;
+    shows(&ann, "1 ann: signed").await;
+    // It is with the tab, through a reload, and nowhere else.
+    ann.reloads().await;
+    ann.until(&is_in()).await;
+    shows(&ann, "1 ann: signed").await;
+    let everywhere = "location.href + document.documentElement.outerHTML + \
+        JSON.stringify(localStorage) + document.cookie + JSON.stringify(history.state)";
+    assert!(!ann.value(everywhere).await.contains(&good));
+    assert!(ann.value("JSON.stringify(sessionStorage)").await.contains(&good));
+    let others = "performance.getEntriesByType('resource').map((entry) => entry.name).join(' ')";
+    assert!(!ann.value(others).await.contains(&good), "it was sent where it is not needed");
+
+    // A room that it is not for.
+    ann.value("location.hash = '#other'").await;
+    is_told(&ann, "The room cannot be joined").await;
+    is_told(&ann, "Choose another room, or leave and show another token.").await;
+
+    // Somebody else's name.
+    let bob = house.guest(&format!("{}/#team-1", server.url)).await;
+    bob.until("!document.getElementById('proof').hidden").await;
+    bob.value("document.getElementById('token').focus()").await;
+    bob.types(&good).await;
+    bob.value("document.getElementById('name').focus()").await;
+    bob.clears().await;
+    bob.types("bob").await;
+    bob.presses("Enter").await;
+    is_told(&bob, "The server does not take this name").await;
+    bob.until("document.getElementById('state-word').textContent === 'not let in'").await;
+    bob.picture("token-refused").await;
+    bob.clicks("#notice-act").await;
+    bob.until("!document.getElementById('desk').hidden").await;
+    assert_eq!(
+        bob.value("document.activeElement.id + document.getElementById('token').value").await,
+        "token"
+    );
+    bob.types(&token("bob", "*")).await;
+    bob.presses("Enter").await;
+    bob.until(&is_in()).await;
+    house.close().await;
+}
+
 #[tokio::test]
 async fn a_page_stays_small_however_much_is_said() {
     let Some((server, mut house)) = open("the test of much talk in a browser").await else {

@@ -1,9 +1,15 @@
 //! The dashboard, in a real browser: every page with many rooms, by keyboard, and who may do what.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // It reports what it measures.
+// It reports what it measures.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+#[cfg(feature = "cluster")]
+#[path = "support/etcd.rs"]
+mod etcd;
 #[path = "support/guest.rs"]
 mod guest;
+#[path = "support/member.rs"]
+mod member;
 #[path = "support/missing.rs"]
 mod missing;
 #[path = "support/server.rs"]
@@ -14,6 +20,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use guest::{Guest, House};
+use member::Member;
 use serde_json::json;
 use server::Server;
 
@@ -85,6 +92,14 @@ async fn every_page_is_there_soon_however_many_rooms_there_are() {
     let rooms = std::env::var("INNKEEPER_DASHBOARD_ROOMS").ok();
     let rooms = rooms.map_or(5_000, |rooms| rooms.parse().unwrap());
     fill(&server, rooms).await;
+    let address = server.url.trim_start_matches("http://");
+    let mut members = Vec::new();
+    for name in ["ann", "bob", "bob", "<b>carol</b>\u{202e}"] {
+        let name = name.replace('<', "%3C").replace('>', "%3E").replace('\u{202e}', "%E2%80%AE");
+        let mut member = Member::connect(address, &name).await;
+        member.join("room:table-000007").await;
+        members.push(member);
+    }
     let all = format!("{} rooms are open.", thousands(rooms));
     let pages = [
         ("home", "#/home", all.as_str()),
@@ -104,6 +119,11 @@ async fn every_page_is_there_soon_however_many_rooms_there_are() {
         }
         let (paint, longest) = measured(&guest).await;
         println!("{name}: {rooms} rooms, first paint {paint:.0} ms, longest task {longest:.0} ms");
+        if name == "room" {
+            guest.until(&shows("bob ×2")).await;
+            guest.until(&shows("<b>carol</b>")).await;
+            assert_eq!(guest.value("document.querySelectorAll('main b').length").await, "0");
+        }
         if name == "home" {
             // Two looks make a rate.
             guest.until(&format!("!{}", shows("–"))).await;
@@ -188,6 +208,29 @@ async fn rooms_are_searched_ordered_and_paged_by_keyboard() {
     guest.presses("Enter").await;
     guest.until(&shows("It has not crashed.")).await;
     assert_eq!(guest.value("document.querySelector('h1').textContent").await, "table-000000");
+    assert_eq!(guest.complaints(), Vec::<String>::new());
+    house.close().await;
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn each_shard_of_a_cluster_is_told_in_words_with_its_node_and_its_epoch() {
+    let test = "the test of shards in a browser";
+    let Some(etcd) = missing::or_skip(test, etcd::Etcd::start()) else { return };
+    let etcd = format!("--etcd={}", etcd.url);
+    let flags = ["--cluster=test", "--insecure-cluster", "--listen=127.0.0.1:0", "--node=a"];
+    let flags = [&flags[..], &["--shards=16", &etcd]].concat();
+    let Some((server, mut house)) = open(test, &flags).await else { return };
+    let guest = house.guest(&format!("{}/dashboard#/nodes", server.url)).await;
+    guest.until(&shows("spread over 16 shards")).await;
+    guest.value("document.querySelector('.by-number summary').focus()").await;
+    guest.presses("Enter").await;
+    let rows = "[...document.querySelectorAll('.by-number tbody tr')]\
+        .map((row) => row.innerText.trim().split(/\\s+/).join(' '))";
+    guest.until(&format!("{rows}.length === 16")).await;
+    // Each is claimed once, and so of the first epoch.
+    guest.until(&format!("{rows}.every((row, n) => row === `${{n}} serving a 1`)")).await;
+    pictures(&guest, "shards").await;
     assert_eq!(guest.complaints(), Vec::<String>::new());
     house.close().await;
 }

@@ -86,6 +86,7 @@ impl Nodes {
     }
 }
 
+/// NEW-18
 #[test]
 fn the_published_phoenix_client_is_in_one_room_whatever_happens_to_its_nodes() {
     let found = script::install().and_then(|()| Etcd::start());

@@ -3,9 +3,11 @@
 
 pub(crate) mod asked;
 mod changes;
+mod contain;
 mod ear;
 mod feed;
 mod hosting;
+mod kept;
 mod luggage;
 mod orders;
 mod placing;
@@ -21,7 +23,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -47,6 +49,7 @@ use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
 use crate::ownership::{Gate, Over, Release};
 pub use changes::ClusterEvent;
+use contain::contained;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
 pub use roster::{NodeInfo, ShardInfo};
@@ -110,6 +113,8 @@ struct Desk {
     arriving: Mutex<Option<Arriving>>,
     /// What was unpacked here, until its processes are ready.
     handed: Mutex<Luggage>,
+    /// That it was to go and stays was said.
+    is_told: AtomicBool,
     /// Orders are carried out one after the other.
     turn: tokio::sync::Mutex<()>,
     /// Is told whenever somebody else may act for it.
@@ -290,19 +295,24 @@ impl Inner {
 
     /// The scope of that name, if it is here.
     pub(crate) fn scope(&self, name: &Bytes) -> Option<Arc<dyn Hosting>> {
-        self.scopes.read().get(name)?.upgrade()
+        self.scopes.read().get(name)?.upgrade().filter(|scope| scope.is_started())
     }
 
     pub(crate) fn scopes(&self) -> Vec<Arc<dyn Hosting>> {
-        self.scopes.read().values().filter_map(Weak::upgrade).collect()
+        let scopes = self.scopes.read();
+        scopes.values().filter_map(Weak::upgrade).filter(|scope| scope.is_started()).collect()
     }
 
     /// Begins something at once, and sees to it that it ends.
     pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut work = Box::pin(work);
-        // Now, and not when a task has its turn: what others send is taken in their order.
-        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return;
+        // Now, and not when a task has its turn: what others send is taken in their order. Code of
+        // users that panics is not to take the link along, of which this may be the task.
+        let begun = || work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        match contained(begun) {
+            Some(false) => {}
+            Some(true) => return,
+            None => return tracing::error!("what another node asked for has panicked"),
         }
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}

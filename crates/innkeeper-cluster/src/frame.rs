@@ -135,14 +135,10 @@ pub struct Message<B = Bytes> {
     pub shard: Shard,
     /// The epoch of the shard as the sender knows it; 0 where it knows none.
     pub epoch: Epoch,
-    /// How often it was passed on.
-    pub hops: u8,
     /// The scope of the key.
     pub scope: B,
     /// The key.
     pub key: B,
-    /// Which processes wait for this, for whoever looks for cycles.
-    pub chain: B,
     /// What is said.
     pub body: B,
 }
@@ -154,8 +150,6 @@ pub enum Request<B = Bytes> {
     Call(Message<B>),
     /// To keep a part of a shard's state, for when the shard is given away.
     Prepare(Part<B>),
-    /// To serve a shard that has been given away, with what still waited at the old owner.
-    Commit(Part<B>),
 }
 
 /// A part of what a shard takes along to its next owner.
@@ -252,9 +246,8 @@ impl<B> Frame<B> {
 
 impl<B> Message<B> {
     fn map<C>(self, f: impl Fn(B) -> C) -> Message<C> {
-        let Message { shard, epoch, hops, scope, key, chain, body } = self;
-        let (scope, key, chain, body) = (f(scope), f(key), f(chain), f(body));
-        Message { shard, epoch, hops, scope, key, chain, body }
+        let Message { shard, epoch, scope, key, body } = self;
+        Message { shard, epoch, scope: f(scope), key: f(key), body: f(body) }
     }
 }
 
@@ -263,7 +256,6 @@ impl<B> Request<B> {
         match self {
             Request::Call(message) => Request::Call(message.map(f)),
             Request::Prepare(part) => Request::Prepare(part.map(f)),
-            Request::Commit(part) => Request::Commit(part.map(f)),
         }
     }
 }
@@ -327,14 +319,12 @@ impl Frame {
 
     /// How many bytes of it are opaque.
     pub(crate) fn opaque_bytes(&self) -> usize {
-        let message = |it: &Message| it.scope.len() + it.key.len() + it.chain.len() + it.body.len();
+        let message = |it: &Message| it.scope.len() + it.key.len() + it.body.len();
         match self {
             Frame::Request { request: Request::Call(it), .. }
             | Frame::Cast { message: it, .. }
             | Frame::Subscribe { message: it, .. } => message(it),
-            Frame::Request { request: Request::Prepare(part) | Request::Commit(part), .. } => {
-                part.body.len()
-            }
+            Frame::Request { request: Request::Prepare(part), .. } => part.body.len(),
             Frame::Reply { outcome: Outcome::Done(body) | Outcome::Declined(body), .. }
             | Frame::Event { body, .. }
             | Frame::Down { reason: Ended::Said(body), .. }

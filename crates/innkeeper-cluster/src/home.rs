@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::clock::Clock;
 use crate::codec::{field, number};
+use crate::limits;
 use crate::ownership::record::{NodeId, Revision, Session};
 use crate::ownership::timing::Now;
 
@@ -59,8 +60,8 @@ struct Known {
     dead: Vec<Past>,
     /// Whether the lock is kept until this program is no more.
     is_kept: bool,
-    /// The last session of this program.
-    own: Option<Past>,
+    /// The starts of this program since it had a session, the last first, and that session.
+    own: Vec<Past>,
 }
 
 /// A start of a program that used the directory.
@@ -152,7 +153,7 @@ impl Home {
             tracing::info!(path = %path.display(), "no proof that the program before is dead");
         }
         let cluster = field(&text, "cluster").map(str::to_owned);
-        let known = Mutex::new(Known { cluster, dead, is_kept: false, own: None });
+        let known = Mutex::new(Known { cluster, dead, is_kept: false, own: Vec::new() });
         Ok(Home { path, lock, place, since, known })
     }
 
@@ -189,10 +190,16 @@ impl Home {
             known.is_kept = true;
         }
         let now = Past { cluster: cluster.to_owned(), node, created: None };
-        let mut earlier = known.own.iter().chain(&known.dead);
-        // If this one comes to nothing, the one before it may still be there.
-        let before = earlier.find(|past| past.created.is_some());
-        self.write([Some(&now), before].into_iter().flatten())
+        known.own.retain(|past| past.node != node);
+        known.own.insert(0, now);
+        // If this one comes to nothing, any of those before it may still be there. One that is
+        // known to have been is the last to be forgotten.
+        let mut starts: Vec<_> = known.own.iter().chain(&known.dead).collect();
+        starts[1..].sort_by_key(|past| past.created.is_none());
+        starts.truncate(limits::STARTS_MAX);
+        self.write(starts.into_iter())?;
+        known.own.truncate(limits::STARTS_MAX);
+        Ok(())
     }
 
     /// Writes down the session.
@@ -201,7 +208,7 @@ impl Home {
         let own = Past { cluster: cluster.to_owned(), node, created: Some(created) };
         let mut known = self.known.lock();
         known.dead.clear();
-        known.own = Some(own.clone());
+        known.own = vec![own.clone()];
         self.write([&own].into_iter())
     }
 

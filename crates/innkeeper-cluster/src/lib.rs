@@ -26,6 +26,7 @@ pub mod ownership;
 mod remote;
 pub mod start_key;
 pub mod subscriber;
+pub mod trace;
 
 pub use burial::bury;
 pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};

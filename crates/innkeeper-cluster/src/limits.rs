@@ -14,6 +14,9 @@ pub const JOIN_TRIES: u32 = 4;
 /// How long a name, of a cluster or of a node, and an address may be, in characters.
 pub const NAME_MAX: usize = 255;
 
+/// How many starts of a program its data directory remembers until one of them has a session.
+pub const STARTS_MAX: usize = 16;
+
 /// How many shards one transaction claims: etcd takes 128 comparisons and 128 writes by default.
 pub const CLAIMS_MAX: usize = 120;
 
@@ -52,6 +55,9 @@ pub const WRITE_BYTES: usize = 64 << 10;
 
 /// How many bytes are asked for in one read from a link.
 pub const READ_BYTES: usize = 64 << 10;
+
+/// How many bytes a W3C `traceparent` may have; those of today have 55.
+pub const TRACEPARENT_MAX: usize = 128;
 
 /// How many requests of one node may be under way here.
 pub const REQUESTS_MAX: usize = 16_384;
@@ -115,9 +121,21 @@ pub const RETRY_WAIT: Duration = Duration::from_millis(10);
 /// How long at most.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// How long a question waits at a node for a shard that is about to leave or to arrive there, before
-/// it is to be put again.
+/// How long a question waits at a node for a shard that is about to leave or to arrive there,
+/// before it is to be put again.
 pub const TURN_WAIT: Duration = Duration::from_millis(250);
+
+/// How many processes begin at once with what was handed over with their shard.
+pub const REVIVALS_AT_ONCE: usize = 64;
+
+/// How often each of them is tried, before it waits until it is asked for.
+pub const REVIVE_TRIES: u32 = 12;
+
+/// How long before the first that failed are tried again; doubled each time.
+pub const REVIVE_WAIT: Duration = Duration::from_millis(250);
+
+/// How long at most.
+pub const REVIVE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many bytes of a shard's state are sent at once.
 pub const PART_BYTES: usize = 256 << 10;

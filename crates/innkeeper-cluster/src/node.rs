@@ -35,6 +35,7 @@ pub struct Node {
 
 /// What the driver and those who ask share.
 pub(crate) struct Shared {
+    name: String,
     machine: Mutex<Ownership>,
     clock: Arc<dyn Clock>,
     key: Arc<StartKey>,
@@ -162,6 +163,7 @@ impl Node {
         };
         let machine = Ownership::new(config, joined.session, joined.member, joined.sent);
         let shared = Arc::new(Shared {
+            name: settings.name.clone(),
             machine: Mutex::new(machine),
             clock,
             key: joined.key,
@@ -198,6 +200,11 @@ impl Node {
             shared: shared.clone(),
         };
         Ok((Node { shared, reports, over }, Orders(commands), running))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// Whether a message of a shard may be begun now.

@@ -164,7 +164,7 @@ pub enum Command {
         /// Whom.
         to: Session,
     },
-    /// The other owns the shard: send it what still waits here, in order.
+    /// The other owns the shard, and has had all of it before: forget what is still kept here.
     Commit {
         /// Which.
         shard: Shard,
@@ -257,8 +257,6 @@ pub struct Ownership {
     pub(crate) own: Own,
     pub(crate) peers: Peers,
     pub(crate) shards: Vec<Held>,
-    /// When a move came to nothing last.
-    pub(crate) stayed: Option<Now>,
     pub(crate) requests: BTreeMap<RequestId, Purpose>,
     pub(crate) next_request: RequestId,
 }
@@ -270,7 +268,7 @@ impl Ownership {
         let own = Own::new(session, member, sent);
         let peers = Peers::default();
         let (requests, next_request) = (BTreeMap::new(), 0);
-        Ownership { config, own, peers, shards, stayed: None, requests, next_request }
+        Ownership { config, own, peers, shards, requests, next_request }
     }
 
     /// Takes one event and answers what is to be done about it.

@@ -9,6 +9,8 @@ mod apart;
 mod arriving;
 #[path = "cluster/clerk.rs"]
 mod clerk;
+#[path = "cluster/handed.rs"]
+mod handed;
 #[path = "cluster/hearing.rs"]
 mod hearing;
 #[path = "cluster/listening.rs"]
@@ -17,8 +19,12 @@ mod listening;
 mod moves;
 #[path = "cluster/moving.rs"]
 mod moving;
+#[path = "cluster/names.rs"]
+mod names;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/panics.rs"]
+mod panics;
 #[path = "cluster/steps.rs"]
 mod steps;
 #[path = "cluster/tap.rs"]
@@ -35,7 +41,7 @@ use innkeeper::{
 use innkeeper_cluster::ClusterEvent;
 use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
 use innkeeper_cluster::ownership::{Gate, Over};
-use nodes::{SECOND, SHARDS, Said, Say, World, until};
+use nodes::{Node, SECOND, SHARDS, Said, Say, World, until};
 
 /// A process made by the macro.
 struct Tally(u64);
@@ -79,7 +85,7 @@ async fn a_process_of_the_macro_is_talked_to_by_its_methods_from_every_node() {
     assert_eq!(scopes[1].via(&key).add(1).await.unwrap(), 1);
 }
 
-/// C1, C4
+/// C1, C4, NEW-15
 #[tokio::test(start_paused = true)]
 async fn a_process_is_found_from_every_node_wherever_it_was_started() {
     let world = World::new();
@@ -146,7 +152,22 @@ async fn a_start_that_fails_or_declines_says_so_on_every_node() {
     }
 }
 
-/// C2, P2
+/// C2, NEW-17
+#[tokio::test(start_paused = true)]
+async fn nodes_that_join_at_once_have_every_shard_once() {
+    let world = World::new();
+    let joined = tokio::join!(world.node("a"), world.node("b"), world.node("c"));
+    let nodes = [joined.0, joined.1, joined.2];
+    until(|| nodes.iter().map(Node::open).sum::<usize>() == usize::from(SHARDS)).await;
+    for number in 0..30 {
+        let key = format!("key-{number}");
+        let (a, b, c) = tokio::join!(nodes[0].room(&key), nodes[1].room(&key), nodes[2].room(&key));
+        assert!(a == b && b == c, "{key}");
+    }
+    assert_eq!(world.house.census.most_of_one_key(), 1);
+}
+
+/// C2, P2, V1-11
 #[tokio::test(start_paused = true)]
 async fn a_thousand_who_ask_on_all_nodes_at_once_are_given_one_process_each_key() {
     let world = World::new();

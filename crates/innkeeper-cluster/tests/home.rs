@@ -182,6 +182,33 @@ async fn a_session_is_proven_to_be_over_by_the_one_after_the_next() {
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }
 
+/// C7: one that was made and whose program never knew is not hidden by those after it.
+#[tokio::test(start_paused = true)]
+async fn any_start_that_may_have_a_session_is_remembered_until_one_is_known_to() {
+    let memory = Memory::new();
+    let mut home = Home::open(directory("start-0"), &*clock()).unwrap();
+    let first = Node::join_from(Arc::new(memory.clone()), clock(), &settings("test"), &home).await;
+    drop(first.unwrap());
+    // As many as are remembered, the last among them.
+    let mut starts = vec![Registers::Unknown];
+    starts.resize(innkeeper_cluster::limits::STARTS_MAX - 1, Registers::Not);
+    for (number, registers) in (1..).zip(starts) {
+        let folder = inherited(home.path(), &format!("start-{number}"));
+        home = Home::open(folder, &*clock()).unwrap();
+        let (coordinator, began) = (watching(&memory, &home, registers), Instant::now());
+        let joined = Node::join_from(coordinator, clock(), &settings("test"), &home).await;
+        assert!(matches!(joined, Err(JoinError::Coordinator(_))), "{joined:?}");
+        assert!(began.elapsed() < SECOND, "{number}: {:?}", began.elapsed());
+    }
+    let last = Home::open(inherited(home.path(), "start-last"), &*clock()).unwrap();
+    let began = Instant::now();
+    let joined = Node::join_from(Arc::new(memory), clock(), &settings("test"), &last).await;
+    drop(joined.unwrap());
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+    let text = fs::read_to_string(last.path().join("session")).unwrap();
+    assert_eq!(text.matches("cluster=").count(), 1, "{text}");
+}
+
 /// C7
 #[tokio::test(start_paused = true)]
 async fn the_next_session_begins_as_the_one_of_the_dead_ends() {

@@ -79,7 +79,7 @@ fn run(seed: u64, mistake: Mistake) -> Result<Counts, String> {
     })
 }
 
-/// C1, C2, C3, C4, C6, C7
+/// C1, C2, C3, C4, C6, C7, NEW-16, G-10
 #[test]
 fn no_seed_shows_a_caller_two_owners_or_a_lost_answer() {
     all_hold(12, 12, |seed| run(seed, Mistake::None));

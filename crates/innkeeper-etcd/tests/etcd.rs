@@ -56,7 +56,7 @@ async fn three_members_pass_it_as_well() {
     suite::all(&connect(&servers).await, "/test/").await;
 }
 
-/// Two clusters of one name on one etcd, each under a prefix of its own: they do not see each other.
+/// Two clusters of one name on one etcd, each under a prefix of its own, do not see each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_one_prefix_is_not_seen_under_another() {
     let Some(servers) = Servers::start(1).await else { return };

@@ -1,4 +1,4 @@
-//! The one accept loop: takes connections until the drain begins, and waits for them to end.
+//! The one accept loop: takes connections until it is told to close, and waits for them to end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,26 +8,27 @@ use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::clients::Addresses;
 use crate::limits;
 
-/// Runs `connection` for each connection. Once the server closes no more are taken, and this
-/// returns when the last one has ended.
+/// Runs `connection` for each connection, of so many at once from one address. Once it is `closing`
+/// no more are taken, and this returns when the last one has ended.
 pub(crate) async fn each<F>(
     listener: Arc<TcpListener>,
-    app: &App,
+    closing: &CancellationToken,
+    per_address: usize,
     mut connection: impl FnMut(TcpStream, SocketAddr) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
     let room = Semaphore::new(limits::CONNECTIONS);
-    let addresses = Addresses::new(app.config.connections_per_client);
+    let addresses = Addresses::new(per_address);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = app.closing.cancelled() => break,
+            () = closing.cancelled() => break,
             Some(_) = connections.join_next() => room.add_permits(1),
             accepted = accept(&listener, &room) => {
                 let Some((stream, peer)) = accepted else { continue };

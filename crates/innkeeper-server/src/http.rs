@@ -9,6 +9,7 @@ mod metrics;
 mod nodes;
 mod overview;
 mod page;
+mod refusing;
 mod rooms;
 mod serve;
 mod socket;
@@ -28,6 +29,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::limits;
 
+pub(crate) use refusing::refuse;
 pub(crate) use serve::serve;
 
 /// Who is at the other end of a connection.
@@ -40,6 +42,7 @@ fn router(app: Arc<App>) -> Router {
     // What only an admin may do or see, where the server is not for this machine alone.
     let admin = Router::new()
         .route("/api/rooms", get(list::show))
+        .route("/api/rooms/{key}/members", get(rooms::members))
         .route("/api/overview", get(overview::show))
         .route("/api/tree", get(tree::show))
         .route("/api/events", get(events::stream))

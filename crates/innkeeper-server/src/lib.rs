@@ -13,10 +13,12 @@ mod error;
 mod http;
 pub mod kv;
 pub mod limits;
+mod meanwhile;
 mod member;
 mod memory;
 mod room;
 mod secret;
+mod span;
 mod tls;
 mod user;
 
@@ -31,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::meanwhile::Ports;
 use crate::member::Membership;
 
 pub use auth::{Authority, Denied, Jwt, Permit};
@@ -94,7 +97,8 @@ impl Drained {
 /// finished and told to everybody, sockets are closed with 1012, rooms end or, on a cluster, move.
 ///
 /// On a cluster it serves while it has a session. When that is lost its sockets are closed with
-/// 1012, its rooms are killed, and it joins again.
+/// 1012, its rooms are killed, and it joins again. Without one it answers that it lives, and that
+/// it is not ready. `ready` is called once, when it is to serve for the first time.
 ///
 /// # Errors
 /// [`RunError`] if it could not start, or can never join again: its cluster was configured anew, or
@@ -106,27 +110,24 @@ pub async fn run(
     listeners: Listeners,
     config: Config,
     shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(),
 ) -> Result<Drained, RunError> {
     let address = listeners.http.local_addr().map_err(RunError::Listener)?;
-    let (http, kv) = (Arc::new(listeners.http), listeners.kv.map(Arc::new));
+    let ports = Ports { http: Arc::new(listeners.http), kv: listeners.kv.map(Arc::new) };
     tokio::pin!(shutdown);
-    let mut is_first = true;
+    let mut ready = Some(ready);
     loop {
-        let joining = async {
-            match &config.cluster {
-                None => Ok(None),
-                Some(joining) if is_first => Membership::first(joining).await.map(Some),
-                Some(joining) => Membership::again(joining).await.map(Some),
-            }
-        };
-        let mut membership = tokio::select! {
-            joined = joining => joined.map_err(RunError::Join)?,
+        let joined = tokio::select! {
+            joined = join(&ports, &config, ready.is_some()) => joined,
             () = &mut shutdown => return Ok(Drained::default()),
         };
-        is_first = false;
+        let mut membership = joined.map_err(RunError::Join)?;
         let app = App::start(config.clone(), address.ip().is_loopback(), membership.as_ref());
         let app = Arc::new(app.await.map_err(RunError::Start)?);
-        let serving = serve(http.clone(), kv.clone(), app.clone());
+        if let Some(ready) = ready.take() {
+            ready();
+        }
+        let serving = serve(ports.http.clone(), ports.kv.clone(), app.clone());
         tokio::pin!(serving);
         let over = tokio::select! {
             // They end only once the server closes.
@@ -137,12 +138,31 @@ pub async fn run(
         };
         let Some(over) = over else {
             // With these the ports are closed: who comes now is to go to another node.
-            drop((http, kv));
+            drop(ports);
             return Ok(drain(&app, serving, membership, app.config.drain_timeout).await);
         };
-        tracing::warn!(?over, "the session is over: what ran here ends, and this node joins again");
-        let _ = drain(&app, serving, None, limits::SESSION_END).await;
+        let node = &config.node;
+        let what = "the session is over: what ran here ends, and this node joins again";
+        tracing::warn!(node, ?over, "{what}");
+        let ending = drain(&app, serving, None, limits::SESSION_END);
+        let _ = ports.meanwhile(&config, ending).await;
     }
+}
+
+/// Joins the cluster, if there is one, and answers on the ports meanwhile.
+async fn join(
+    ports: &Ports,
+    config: &Config,
+    is_first: bool,
+) -> Result<Option<Membership>, JoinError> {
+    let Some(joining) = &config.cluster else { return Ok(None) };
+    let joined = async {
+        match is_first {
+            true => Membership::first(joining).await,
+            false => Membership::again(joining).await,
+        }
+    };
+    ports.meanwhile(config, joined).await.map(Some)
 }
 
 /// Serves connections until the server closes.
@@ -167,13 +187,14 @@ async fn over(membership: Option<&mut Membership>) -> Over {
 async fn drain(
     app: &App,
     serving: impl Future,
-    membership: Option<Membership>,
+    mut membership: Option<Membership>,
     limit: Duration,
 ) -> Drained {
     let began = clock::now();
     let left = || limit.saturating_sub(began.elapsed());
     let rooms = app.rooms.count();
-    tracing::info!(rooms, "draining: no new work is let in");
+    let node = &app.config.node;
+    tracing::info!(node, rooms, "draining: no new work is let in");
     app.intake.begin_drain();
     let connections = async {
         let finish = timeout(left(), app.intake.finish()).await;
@@ -184,13 +205,17 @@ async fn drain(
         finish.is_err() || closed.is_err()
     };
     let connections_cut = connections.await;
-    if let Some(membership) = membership {
-        membership.leave(left()).await;
+    if let Some(membership) = &mut membership {
+        membership.give_away(left()).await;
     }
+    // What nobody has taken ends in order, while this node still may act for it.
     let processes = app.supervisor.shutdown(left().max(limits::LAST_MOMENT)).await;
+    if let Some(membership) = membership {
+        membership.leave().await;
+    }
     let took_ms = began.elapsed().as_millis();
     if processes.is_clean() && !connections_cut {
-        tracing::info!(took_ms, "drained: every connection and every room has ended");
+        tracing::info!(node, took_ms, "drained: every connection and every room has ended");
     }
     Drained { processes, connections_cut }
 }

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use innkeeper_cluster::ownership::timing::EFFECTS;
+
 /// Lines of talk that a room remembers.
 pub const HISTORY: usize = 100;
+
+/// Members whom a room names to whoever looks at it.
+pub const MEMBERS_NAMED: usize = 100;
 
 /// The longest name of a user, in bytes.
 pub const USER_BYTES_MAX: usize = 64;
@@ -140,6 +145,10 @@ pub const QUIET: Duration = Duration::from_millis(50);
 
 /// In a drain: how long one that is not silent is answered.
 pub const REFUSING: Duration = Duration::from_secs(1);
+
+/// How long the end of a session may take: until nothing is taken any more that its rooms have
+/// sent, and then as long as etcd may need to find a new leader.
+pub const FAREWELL: Duration = EFFECTS.saturating_add(Duration::from_millis(2_500));
 
 /// How long gates may be shut before whoever is in a room of this node is let go.
 pub const FROZEN_AFTER: Duration = Duration::from_secs(1);

@@ -73,7 +73,8 @@ impl Membership {
                 Ok(membership) => return Ok(membership),
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot join the cluster again; trying on");
+                    let node = &joining.settings.name;
+                    tracing::warn!(node, %error, "cannot join the cluster again; trying on");
                     sleep(limits::REJOIN_PAUSE).await;
                 }
             }
@@ -86,18 +87,26 @@ impl Membership {
         self.session.join_next().await.and_then(Result::ok).unwrap_or(Over::Evicted)
     }
 
-    /// Gives all shards away, if there is anybody to take them, and leaves.
-    pub(crate) async fn leave(mut self, within: Duration) {
-        let node = self.cluster.node().clone();
-        if self.has_takers() {
-            node.drain().await;
-            if timeout(within, self.given_away()).await.unwrap_or(false) {
-                return;
-            }
-            tracing::warn!("not all shards were given away; leaving with the rest");
+    /// Gives all shards away, if there is anybody to take them; the session ends with the last.
+    pub(crate) async fn give_away(&mut self, within: Duration) {
+        if !self.has_takers() {
+            return;
         }
-        node.leave().await;
-        let _ = timeout(limits::LAST_MOMENT, self.over()).await;
+        self.cluster.node().drain().await;
+        if !timeout(within, self.given_away()).await.unwrap_or(false) {
+            let node = self.cluster.node().name();
+            tracing::warn!(node, "not all shards were given away; leaving with the rest");
+        }
+    }
+
+    /// Ends the session, if it has not ended yet, and with it every right to act for a room: others
+    /// need not wait for that, nor the next program under this name.
+    pub(crate) async fn leave(mut self) {
+        self.cluster.node().leave().await;
+        if timeout(limits::FAREWELL, self.over()).await.is_err() {
+            let node = self.cluster.node().name();
+            tracing::warn!(node, "etcd did not end the session in time; it ends by itself");
+        }
     }
 
     /// Waits until all shards are given away and the session is over; `false` once there is nobody

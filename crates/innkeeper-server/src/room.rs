@@ -1,6 +1,6 @@
 //! A room: numbers what is said, remembers the last of it, and passes it to everybody in it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use innkeeper::{Context, ExitReason, StartError, Subscriber, process};
-use innkeeper_api::{Line, RoomKey};
+use innkeeper_api::{Line, MemberInfo, MembersPage, RoomKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,6 +16,7 @@ use crate::channels::frame::{self, Reply};
 use crate::channels::outbox::By;
 use crate::channels::presence::{Diff, Meta, Users};
 use crate::channels::seat::Heard;
+use crate::channels::session;
 use crate::clock;
 use crate::limits;
 
@@ -54,6 +55,15 @@ impl MemberId {
             LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(())));
         MemberId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// What clients are told that it is.
+    fn phx_ref(self) -> String {
+        format!("{:x}", self.0)
+    }
+
+    fn of(phx_ref: &str) -> Option<MemberId> {
+        u64::from_str_radix(phx_ref, 16).ok().map(MemberId)
+    }
 }
 
 /// Who wants to join, and where what is said goes.
@@ -61,6 +71,8 @@ impl MemberId {
 pub(crate) struct Joining {
     pub(crate) id: MemberId,
     pub(crate) user: Arc<str>,
+    /// The node that its socket is at.
+    pub(crate) node: Arc<str>,
     /// The reference of the join, and of the push that asks for it.
     pub(crate) join_ref: Option<String>,
     pub(crate) reference: Option<String>,
@@ -105,6 +117,7 @@ struct Members {
 
 struct Member {
     user: Arc<str>,
+    node: Arc<str>,
     phx_ref: String,
     seat: Subscriber<Heard>,
 }
@@ -152,7 +165,8 @@ impl Room {
         })
     }
 
-    /// Lets somebody in. The reply frame is told here, so that nothing said later can come before it.
+    /// Lets somebody in. The reply frame is told here, so that nothing said later can come before
+    /// it.
     #[call]
     pub(crate) fn join(
         &mut self,
@@ -162,8 +176,8 @@ impl Room {
         if self.members.all.len() >= self.max_members {
             return Err(RoomFull { max: self.max_members });
         }
-        let Joining { id, user, join_ref, reference, seat } = joining;
-        let meta = Meta { phx_ref: format!("{:x}", id.0), online_at: clock::stamp() };
+        let Joining { id, user, node, join_ref, reference, seat } = joining;
+        let meta = Meta { phx_ref: id.phx_ref(), online_at: clock::stamp() };
         let welcome = Reply::ok(Welcome {
             room: &self.key,
             incarnation: &self.incarnation,
@@ -184,10 +198,10 @@ impl Room {
             let (seat, room) = (seat.clone(), ctx.process());
             ctx.spawn(async move {
                 seat.over().await;
-                let _ = room.leave(id).await;
+                session::tell_leave(&room, id).await;
             });
         }
-        self.members.all.insert(id, Member { user, phx_ref: meta.phx_ref, seat });
+        self.members.all.insert(id, Member { user, node, phx_ref: meta.phx_ref, seat });
         self.note_members();
         Ok(())
     }
@@ -223,8 +237,8 @@ impl Room {
     }
 
     /// Tells everybody who has come and gone, and those who have come who is there. One of these is
-    /// under way while there is something to tell, behind what waits already: many joins at once make
-    /// one change and one list.
+    /// under way while there is something to tell, behind what waits already: many joins at once
+    /// make one change and one list.
     #[cast]
     pub(crate) fn tell_changes(&mut self, ctx: &mut Context<Self>) {
         let (diff, newcomers) = (take(&mut self.diff), take(&mut self.newcomers));
@@ -238,6 +252,19 @@ impl Room {
                 self.remove(id, ctx);
             }
         }
+    }
+
+    /// Who is in it: the first of them, by name. Only asked by who looks at this room.
+    #[call]
+    pub(crate) fn roster(&mut self) -> MembersPage {
+        let named = self.users.iter().take(limits::MEMBERS_NAMED);
+        let members = named.map(|(user, metas)| MemberInfo {
+            user: user.to_owned(),
+            since: metas.iter().map(|meta| meta.online_at.clone()).min().unwrap_or_default(),
+            connections: metas.len() as u64,
+            nodes: self.nodes_of(metas),
+        });
+        MembersPage { members: members.collect(), count: self.users.len() as u64 }
     }
 
     async fn idle(&mut self) -> bool {
@@ -318,6 +345,13 @@ impl Room {
             wait = limits::PRESENCE_RETRY;
         }
         let _ = ctx.send_after(wait, RoomMessage::TellChanges {});
+    }
+
+    /// The nodes that these connections came to, each once.
+    fn nodes_of(&self, metas: &[Meta]) -> Vec<String> {
+        let of = |meta: &Meta| self.members.all.get(&MemberId::of(&meta.phx_ref)?);
+        let nodes = metas.iter().filter_map(of).map(|member| &*member.node);
+        nodes.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
     }
 
     fn note_members(&self) {

@@ -9,11 +9,19 @@ mod server;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use cluster::{DEALT, SHARDS, World, get};
+use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use server::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// What a request is answered: the status, and JSON if there is any.
 async fn ask(server: &Server, method: Method, path: &str) -> (u16, Value) {
@@ -72,7 +80,7 @@ async fn of_b(a: &Server, keys: &[String]) -> String {
     panic!("all of {keys:?} run on a");
 }
 
-/// C1, C4
+/// C1, C4, NEW-15
 #[tokio::test]
 async fn rooms_of_all_nodes_are_listed_and_looked_at_from_each() {
     let world = World::default();
@@ -97,6 +105,37 @@ async fn rooms_of_all_nodes_are_listed_and_looked_at_from_each() {
     assert_eq!(rest["next"], Value::Null, "a zebra is no r");
     assert_eq!(keys(&rows(&b, "prefix=zebras").await), [""; 0]);
     assert_eq!(ask(&a, Method::GET, "/api/rooms/nobody").await.0, 404);
+}
+
+/// Says hello to a room by a socket of this server, and stays in it.
+async fn come_in(server: &Server, user: &str, room: &str) -> impl Sized + use<> {
+    let url = format!("ws://{}/socket/websocket?vsn=2.0.0&user={user}", server.http);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let join = json!(["1", "1", format!("room:{room}"), "phx_join", {}]).to_string();
+    socket.send(Message::text(join)).await.unwrap();
+    let reply = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(reply.contains(r#""status":"ok""#), "{reply}");
+    socket
+}
+
+#[tokio::test]
+async fn who_is_in_a_room_is_told_by_name_with_the_node_they_came_to() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let keys = open(&a, 20).await;
+    let room = of_b(&a, &keys).await;
+    let _ann = come_in(&a, "ann", &room).await;
+    let _bob = (come_in(&a, "bob", &room).await, come_in(&b, "bob", &room).await);
+    for server in [&a, &b] {
+        let (status, page) = ask(server, Method::GET, &format!("/api/rooms/{room}/members")).await;
+        assert_eq!((status, &page["count"]), (200, &json!(2)), "{page}");
+        let [ann, bob] = page["members"].as_array().unwrap().as_slice() else { panic!("{page}") };
+        assert_eq!((&ann["user"], &ann["nodes"]), (&json!("ann"), &json!(["a"])));
+        assert_eq!((&bob["connections"], &bob["nodes"]), (&json!(2), &json!(["a", "b"])));
+        assert!(ann["since"].as_str().unwrap().starts_with("20"), "{page}");
+    }
+    let (status, problem) = ask(&a, Method::GET, "/api/rooms/nobody-asked/members").await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_found")));
 }
 
 #[tokio::test]
@@ -276,4 +315,144 @@ async fn that_a_node_cannot_prove_its_session_is_told_and_that_it_can_again() {
 async fn get_events(server: &Server) -> reqwest::Response {
     let client = Client::builder().no_proxy().build().unwrap();
     client.get(server.url("/api/events")).send().await.unwrap()
+}
+
+/// Somebody who has just been let into a room by a server.
+async fn enter(server: &Server, key: &str, user: &str) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let url = format!("ws://{}/socket/websocket?vsn=2.0.0&user={user}", server.http);
+    let (mut socket, _) = client_async(url, stream).await.unwrap();
+    let join = json!(["1", "1", format!("room:{key}"), "phx_join", {}]);
+    socket.send(Message::text(join.to_string())).await.unwrap();
+    let reply = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(reply.contains(r#""status":"ok""#), "{reply}");
+    socket
+}
+
+/// P16: who closes a socket without a word leaves nothing behind, neither where the socket was nor
+/// where the room is.
+#[tokio::test]
+async fn members_of_a_room_elsewhere_who_are_gone_leave_nothing_behind() {
+    const CHURN: usize = 30;
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    let key = of_b(&a, &open(&a, 12).await).await;
+    let path = format!("/api/rooms/{key}");
+    let _stays = enter(&a, &key, "ann").await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..CHURN {
+        drop(enter(&a, &key, "bob").await);
+    }
+    let gone = async {
+        // Of requests and links some come and go.
+        while get(&b, &path).await["members"] != 1 || tasks() > before + CHURN / 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(server::SOON, gone).await.is_err() {
+        panic!("{before} tasks before, {} now: {}", tasks(), get(&b, &path).await);
+    }
+}
+
+/// C7: nobody has to wait for the end of a session that ended in order.
+#[tokio::test]
+async fn nodes_that_have_ended_in_order_have_no_session_whether_others_take_their_rooms_or_not() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    open(&a, 12).await;
+    assert_eq!(world.sessions().await.len(), 2);
+    assert!(b.drained().await.is_clean());
+    assert_eq!(world.sessions().await.len(), 1);
+    assert!(a.drained().await.is_clean());
+    assert_eq!(world.sessions().await.len(), 0);
+}
+
+/// What is answered to one line of the key-value protocol.
+async fn line(server: &Server, line: &str) -> String {
+    let mut stream = TcpStream::connect(server.kv).await.unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    timeout(server::SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+/// What is answered about whether a server is up, and whether it takes work.
+async fn health(server: &Server) -> (u16, u16) {
+    let probe = async |path| ask(server, Method::GET, path).await.0;
+    let both = async { (probe("/livez").await, probe("/readyz").await) };
+    timeout(server::SOON, both).await.unwrap()
+}
+
+/// C8: whoever asks a node that is no part of its cluster is answered, before it has joined and
+/// after its session is lost.
+#[tokio::test]
+async fn a_node_that_has_no_session_answers_that_it_lives_and_is_not_ready() {
+    let world = World::default();
+    world.is_mute.send_replace(true);
+    let a = world.node("a").await;
+    for round in 0..2 {
+        let is_out = async {
+            while health(&a).await != (200, 503) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(server::SOON, is_out).await.unwrap();
+        let (status, problem) = ask(&a, Method::POST, "/api/rooms/lobby").await;
+        assert_eq!((status, &problem["code"]), (503, &json!("not_owner")), "{problem}");
+        assert_eq!(problem["ran"], "no");
+        assert_eq!(line(&a, "CREATE shopping").await, "ERROR not_owner\r\n");
+        assert_eq!(a.was_ready(), round > 0, "it is said once it serves");
+        world.is_mute.send_replace(false);
+        let is_in = async {
+            while health(&a).await != (200, 200) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(server::SOON, is_in).await.unwrap();
+        assert_eq!(ask(&a, Method::POST, "/api/rooms/lobby").await.0, 200);
+        assert_eq!(line(&a, "CREATE shopping").await, "OK\r\n");
+        world.is_mute.send_replace(true);
+        world.end_sessions().await;
+    }
+}
+
+/// KV-08: whichever node it is on, one of the two has to ask the other.
+#[tokio::test]
+async fn a_bucket_of_another_node_is_found() {
+    let world = World::default();
+    let (a, b) = world.pair().await;
+    for n in 0..8 {
+        assert_eq!(line(&a, &format!("CREATE b{n}")).await, "OK\r\n");
+        assert_eq!(line(&b, &format!("PUT b{n} eggs {n}")).await, "OK\r\n");
+        assert_eq!(line(&a, &format!("GET b{n} eggs")).await, format!("{n}\r\nOK\r\n"));
+    }
+    assert_eq!(line(&b, "GET nobody eggs").await, "NOT FOUND\r\n");
+}
+
+/// C2, NEW-17: nodes that boot at once, and are asked before any of them knows the others.
+#[tokio::test]
+async fn nodes_that_boot_at_once_have_one_room_for_each_key() {
+    let world = World::default();
+    let nodes = tokio::join!(world.node("a"), world.node("b"), world.node("c"));
+    let post = async |server: &Server, key: &str| {
+        let url = server.url(&format!("/api/rooms/{key}/messages"));
+        loop {
+            let say = Client::builder().no_proxy().build().unwrap().post(&url);
+            let said = say.json(&json!({"user": "ann", "text": "hello"})).send().await.unwrap();
+            let (status, answer) = (said.status(), said.json::<Value>().await.unwrap());
+            if status == 200 {
+                return answer["seq"].as_u64().unwrap();
+            }
+            assert_eq!(answer["ran"], "no", "{answer}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for key in ["r0", "r1", "r2", "r3", "r4", "r5"] {
+        let all =
+            async { tokio::join!(post(&nodes.0, key), post(&nodes.1, key), post(&nodes.2, key)) };
+        let (a, b, c) = timeout(server::SOON, all).await.unwrap();
+        assert_eq!(BTreeSet::from([a, b, c]), BTreeSet::from([1, 2, 3]), "{key}");
+    }
 }

@@ -122,7 +122,8 @@ async fn the_tree_shows_who_supervises_whom() {
     );
 }
 
-const BOOKS: [(Method, &str); 6] = [
+const BOOKS: [(Method, &str); 7] = [
+    (Method::GET, "/api/rooms/inn/members"),
     (Method::GET, "/api/overview"),
     (Method::GET, "/api/rooms?sort=messages"),
     (Method::GET, "/api/events"),

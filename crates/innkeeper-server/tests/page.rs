@@ -23,7 +23,7 @@ async fn serve() -> Server {
     let mut run = JoinSet::new();
     run.spawn(async move {
         let listeners = Listeners { http, kv: None };
-        innkeeper_server::run(listeners, config, std::future::pending()).await.unwrap();
+        innkeeper_server::run(listeners, config, std::future::pending(), || {}).await.unwrap();
     });
     Server { address, _run: run }
 }

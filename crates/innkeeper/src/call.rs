@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::clock::{self, Alarm, Moment};
 use crate::error::{CallError, CastError, NotDelivered, Unknown};
 use crate::guard::is_cut_short;
@@ -13,11 +15,14 @@ use crate::limits;
 use crate::process::Message;
 use crate::process_ref::{ProcessRef, Refused};
 use crate::seam::Mutex;
+use crate::trace;
 use crate::wait_for::{self, Wait};
 
 /// The place where the outcome of one call arrives.
 pub(crate) struct Answer<M: Message> {
     state: Mutex<State<M>>,
+    /// The span of the caller, where traces are collected.
+    caller: Option<Box<Span>>,
 }
 
 struct State<M: Message> {
@@ -33,13 +38,18 @@ pub(crate) type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        Arc::new(Answer::new(waker.clone()))
+        Arc::new(Answer { caller: trace::caller(), ..Answer::new(waker.clone()) })
     }
 
     /// One whose outcome wakes `waker`, once.
     pub(crate) fn new(waker: Waker) -> Self {
         let state = State { outcome: None, waker: Some(waker), closed: false };
-        Answer { state: Mutex::new(state) }
+        Answer { state: Mutex::new(state), caller: None }
+    }
+
+    /// The span that the call was made in.
+    pub(crate) fn caller(&self) -> Option<&Span> {
+        self.caller.as_deref()
     }
 
     /// Ends the call without a reply.
@@ -166,7 +176,8 @@ impl<M: Message> fmt::Debug for ReplyTo<M> {
 ///
 /// # Cancel safety
 /// Dropped before the process began the message, the message is withdrawn and does not run; dropped
-/// later, it runs and its reply is thrown away.
+/// later, it runs and its reply is thrown away. To a process on another node it may be on its way;
+/// then it may run all the same.
 #[must_use = "nothing is sent until the call is awaited"]
 pub struct Call<'a, M: Message, T = <M as Message>::Reply> {
     to: &'a ProcessRef<M>,

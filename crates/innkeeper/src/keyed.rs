@@ -6,6 +6,7 @@ mod everywhere;
 mod get;
 mod guest;
 mod hearing;
+mod kept;
 mod owner;
 mod page;
 mod placed;

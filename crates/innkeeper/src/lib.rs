@@ -39,6 +39,7 @@ mod supervisor;
 mod target;
 mod task;
 pub mod testing;
+pub mod trace;
 mod wait_for;
 
 pub use innkeeper_macros::process;

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tracing::Span;
+use tracing::span::Id;
+
 use crate::cell::{Cell, MessageOf};
 use crate::child_spec::ChildSpec;
 use crate::clock::Moment;
@@ -14,6 +17,7 @@ use crate::observe::What;
 use crate::placement::Placed;
 use crate::process::Process;
 use crate::registry::slot::Ruling;
+use crate::trace::TARGET;
 
 /// Whoever had a process made: a scope, a supervisor, or nobody in particular.
 ///
@@ -75,6 +79,12 @@ pub(crate) trait Owner: Send + Sync + Sized + 'static {
 
     /// A message was refused because the mailbox is full.
     fn refused(&self) {}
+
+    /// A span for its code, as a part of another.
+    fn span(&self, incarnation: Incarnation, parent: Option<Id>) -> Span {
+        let process = self.name();
+        tracing::debug_span!(target: TARGET, parent: parent, "handle", process, %incarnation)
+    }
 
     /// Something happened to the process.
     fn observe(&self, incarnation: Incarnation, what: What);

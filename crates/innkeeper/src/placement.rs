@@ -34,6 +34,10 @@ pub(crate) use outlet::Placed;
 /// Something that is awaited.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Whether what was handed over for the process of a key is still there. Short, and without the
+/// key's own code: it is asked under a lock.
+pub type Kept = Box<dyn Fn() -> bool + Send>;
+
 /// Whether something may be done under a tenure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
@@ -56,6 +60,11 @@ pub trait Tenure: Any + Send + Sync {
 
     /// The fencing token: each tenure of a key has a higher one than the last.
     fn epoch(&self) -> u64;
+
+    /// What the node is called that has it, for logs and traces.
+    fn node(&self) -> Option<&str> {
+        None
+    }
 
     /// Whether a message may be begun now. Cheap: it is asked before each.
     fn begin(&self) -> Standing;
@@ -94,8 +103,9 @@ impl Failed {
 
 /// Makes the placement of a scope: a cluster.
 pub trait Placer<K: Key, P: Process> {
-    /// For the scope of this name, which is the same wherever it runs.
-    fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>>;
+    /// For the scope of this name, which is the same wherever it runs. `None`: there is one of that
+    /// name here already.
+    fn placement(&self, scope: &str) -> Option<Arc<dyn Placement<K, P>>>;
 }
 
 /// Decides where the process of a key runs, and talks to those that run elsewhere.
@@ -109,6 +119,11 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
 
     /// The tenure under which the process of a key may run here. Cheap: it is asked each time.
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>>;
+
+    /// Whether something was handed over for the process of a key under this tenure, and none was
+    /// ready since. Such a key has come here with its process: whoever looks for that has it begin,
+    /// and nothing limits that. Cheap: it is asked wherever a key has no process.
+    fn kept(&self, key: &K, tenure: &dyn Tenure) -> Option<Kept>;
 
     /// What the process of a key had where it comes from, for an `init` under this tenure.
     fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>>;

@@ -10,13 +10,12 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::door::{Door, Socket};
+use super::tokens::Guest;
 use super::{Phase, Room, SETTLE, Shared};
 use crate::clock;
 
@@ -28,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What a member is to do.
 pub(super) struct Plan {
-    pub(super) number: usize,
-    pub(super) address: String,
+    pub(super) guest: Guest,
+    pub(super) door: Arc<Door>,
     pub(super) room: Arc<Room>,
     pub(super) shared: Arc<Shared>,
     /// Between two messages of its own.
@@ -61,7 +60,7 @@ pub(super) struct Heard {
 struct Frame(IgnoredAny, Option<String>, IgnoredAny, String, Value);
 
 struct Member {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     plan: Plan,
     topic: String,
     heard: Heard,
@@ -90,15 +89,8 @@ fn histogram() -> Result<Histogram<u64>, String> {
 
 impl Member {
     async fn connect(plan: Plan) -> Result<Member, String> {
-        let address = &plan.address;
-        let at = |error: &dyn std::fmt::Display| format!("{address}: {error}");
-        let stream = TcpStream::connect(address).await.map_err(|error| at(&error))?;
-        stream.set_nodelay(true).map_err(|error| at(&error))?;
-        let url = format!("ws://{address}/socket/websocket?vsn=2.0.0&user=load-{}", plan.number);
-        // The library's buffers are sized for few large streams.
-        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
-        let connected = client_async_with_config(url, stream, Some(config)).await;
-        let (socket, _) = connected.map_err(|error| at(&error))?;
+        let socket = plan.door.open(&plan.guest).await;
+        let socket = socket.map_err(|failure| failure.what().to_owned())?;
         let heard = Heard {
             room: plan.room.key.to_string(),
             incarnation: String::new(),
@@ -119,7 +111,7 @@ impl Member {
     async fn push(&mut self, reference: &str, event: &str, payload: Value) -> Result<(), String> {
         let frame = json!(["0", reference, self.topic, event, payload]);
         let sent = self.socket.send(Message::text(frame.to_string())).await;
-        sent.map_err(|error| format!("{}: {error}", self.plan.address))
+        sent.map_err(|error| format!("{}: {error}", self.plan.door.address))
     }
 
     async fn hear(&mut self) -> Result<Frame, String> {
@@ -134,7 +126,7 @@ impl Member {
                     return Err(format!("the server closed: {why}"));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(format!("{}: {error}", self.plan.address)),
+                Some(Err(error)) => return Err(format!("{}: {error}", self.plan.door.address)),
                 None => return Err("the server hung up".to_owned()),
             }
         }

@@ -219,6 +219,8 @@ mod tests {
             rate: 1,
             duration: Duration::from_secs(1),
             prefix: String::new(),
+            tokens: Default::default(),
+            trust: Default::default(),
             format: Format::Table,
         };
         let mut report = Report::new(&args, Duration::from_secs(1));

@@ -3,26 +3,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hyper::Method;
 use innkeeper::testing::Census;
 use innkeeper_api::{StartOutcome, StartedRoom};
-use reqwest::Method;
 
 use crate::client::{Client, Refused};
 use crate::error::Failure;
 use crate::race::{Answer, Contender};
+use crate::wire::TrustArgs;
 
 /// The rooms of one or several servers, asked in turn.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Servers {
     clients: Arc<[Client]>,
     next: Arc<AtomicUsize>,
 }
 
 impl Servers {
-    pub(crate) fn at(urls: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn at(urls: &[String], trust: &TrustArgs) -> Result<Self, Failure> {
         let token = std::env::var("INNKEEPER_TOKEN").ok();
         let clients: Result<Vec<_>, _> =
-            urls.iter().map(|url| Client::at(url, token.clone())).collect();
+            urls.iter().map(|url| Client::at(url, token.as_deref(), trust)).collect();
         Ok(Servers { clients: clients?.into(), next: Arc::default() })
     }
 
@@ -42,7 +43,7 @@ impl Contender for Servers {
                 Ok(Answer { room: (), incarnation, started })
             }
             Err(Refused::Problem(problem)) => Err(problem.code.word().to_owned()),
-            Err(Refused::Failure(failure)) => Err(failure.to_string()),
+            Err(Refused::Failure(failure)) => Err(failure.what().to_owned()),
         }
     }
 

@@ -61,6 +61,7 @@ impl Etcd {
     }
 
     /// Sends a signal, by name.
+    #[allow(dead_code)] // Not every test binary does.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());

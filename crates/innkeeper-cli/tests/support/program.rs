@@ -33,7 +33,13 @@ impl Program {
     }
 
     pub(crate) fn on(http: &str, flags: &[&str]) -> Self {
+        Program::told(http, flags, &[])
+    }
+
+    /// With variables of its own.
+    pub(crate) fn told(http: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = innkeeper();
+        command.envs(variables.iter().copied());
         command.args(["serve", "--http", http, "--kv", "127.0.0.1:0", "--log-format", "text"]);
         command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -41,7 +47,7 @@ impl Program {
         let (mut http, mut kv) = (None, None);
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(at) = line.trim().strip_prefix("rooms ") {
-                let at = at.trim().trim_start_matches("http://");
+                let at = at.trim().trim_start_matches("http://").trim_start_matches("https://");
                 http = at.split('/').next().map(str::to_owned);
             }
             if let Some(at) = line.trim().strip_prefix("kv ") {
@@ -62,6 +68,10 @@ impl Program {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, by name.

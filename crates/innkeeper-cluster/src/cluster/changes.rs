@@ -25,8 +25,8 @@ pub enum ClusterEvent {
         /// The name of the owner. `None`: it is not known here yet.
         to: Option<String>,
     },
-    /// The session of a node is over that had not said that it would leave: it died, or nobody could
-    /// tell that it did not. Others claim what it had.
+    /// The session of a node is over that had not said that it would leave: it died, or nobody
+    /// could tell that it did not. Others claim what it had.
     Evicted {
         /// Its name.
         node: String,
@@ -129,6 +129,7 @@ impl Inner {
             owners.filter(|((old, new), _)| old != new).for_each(|(_, desk)| {
                 desk.turned.notify_waiters();
             });
+            self.drop_arriving(&before.owners, &now.owners);
             before = now;
         }
     }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::asked;
@@ -25,6 +26,8 @@ struct Ear<K> {
     /// How another node is asked.
     message: Message,
     tell: mpsc::Sender<Heard<K>>,
+    /// The scope has ended here.
+    over: CancellationToken,
 }
 
 /// Held by whoever is still about to be heard; nobody sends anything.
@@ -41,7 +44,7 @@ where
     P: Process,
 {
     let (tell, heard) = mpsc::channel(limits::EVENTS_MAX);
-    let ear = Arc::new(Ear { inner, message, tell });
+    let ear = Arc::new(Ear { inner, message, tell, over: CancellationToken::new() });
     let (not_yet, mut all) = mpsc::channel(1);
     ear.inner.run(ear.clone().here(here));
     ear.inner.run(ear.clone().everybody(not_yet));
@@ -76,7 +79,9 @@ where
 }
 
 impl<K: Key + Serialize + DeserializeOwned> Ear<K> {
+    /// Listens to this node, and ends all of it with the scope.
     async fn here<P: Process>(self: Arc<Self>, here: Hosted<K, P>) {
+        let _over = self.over.clone().drop_guard();
         let Some(mut events) = here.events() else { return };
         loop {
             let event = tokio::select! {
@@ -112,26 +117,37 @@ impl<K: Key + Serialize + DeserializeOwned> Ear<K> {
             not_yet = None;
             tokio::select! {
                 changed = membership.changed() => if changed.is_err() { return },
-                () = self.tell.closed() => return,
+                () = self.over() => return,
             }
         }
     }
 
-    /// Listens to one node for as long as its session lasts.
-    async fn there(self: Arc<Self>, session: Session, name: Arc<str>, mut not_yet: Option<NotYet>) {
+    /// Waits until nobody wants to know any more, or the scope has ended here.
+    async fn over(&self) {
+        tokio::select! {
+            () = self.tell.closed() => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+
+    /// Listens to one node for as long as its session lasts and somebody wants to know.
+    async fn there(self: Arc<Self>, session: Session, name: Arc<str>, not_yet: Option<NotYet>) {
+        tokio::select! {
+            () = self.listen_to(session, name, not_yet) => {}
+            () = self.over() => {}
+        }
+    }
+
+    async fn listen_to(&self, session: Session, name: Arc<str>, mut not_yet: Option<NotYet>) {
         // Of one who comes later nothing is missed before it is heard.
         let (mut is_deaf, mut tries) = (not_yet.is_none(), 0);
         while self.inner.node.member(session).is_some() {
             let origin = Origin { sender: 0, under: None };
-            if let Ok(events) = self.inner.links().subscribe(session, origin, self.message.clone())
+            let events = self.inner.links().subscribe(session, origin, self.message.clone());
+            if let Ok(events) = events
+                && self.hear(events, &name, &mut not_yet).await
             {
-                let was_begun = tokio::select! {
-                    was_begun = self.hear(events, &name, &mut not_yet) => was_begun,
-                    () = self.tell.closed() => return,
-                };
-                if was_begun {
-                    (is_deaf, tries) = (false, 0);
-                }
+                (is_deaf, tries) = (false, 0);
             }
             let deaf = Heard { node: Some(name.clone()), what: Tidings::Deaf };
             if !is_deaf && self.tell.send(deaf).await.is_err() {

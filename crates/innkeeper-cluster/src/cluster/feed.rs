@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use innkeeper::{ExitReason, Unsubscribed};
-use tokio::sync::oneshot;
 
 use super::Inner;
 use super::asked::{self, Answered, Exit, TAG_ANSWER};
@@ -14,12 +13,10 @@ use crate::links::{Down, Events, Failed, Origin, Response, Unknown};
 use crate::ownership::record::Session;
 use crate::subscriber::Listening;
 
-/// What was heard of a process before its answer, and the answer.
-type Told = oneshot::Sender<Result<Response, Failed>>;
-
 impl Inner {
     /// Says something to a process, as a request does, and then passes on what it tells until that
-    /// ends. A message that was not taken ends nothing: it may be said to another node.
+    /// ends. A message that was not taken ends nothing: it may be said to another node. Dropped, or
+    /// without an answer in time, nothing more is heard, and what was not sent is not.
     pub(crate) async fn feed(
         self: &Arc<Self>,
         to: Session,
@@ -28,49 +25,51 @@ impl Inner {
         listening: Arc<dyn Listening>,
         within: Duration,
     ) -> Result<Response, Failed> {
-        let events = self.links().subscribe(to, origin, message)?;
-        let (tell, told) = oneshot::channel();
-        self.run(pass_on(events, listening, tell));
-        match tokio::time::timeout(within, told).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Unknown::Gone.into()),
-            Err(_) => Err(Unknown::Late.into()),
+        let mut events = self.links().subscribe(to, origin, message)?;
+        let answered = answered(&mut events, &*listening);
+        let Ok(response) = tokio::time::timeout(within, answered).await else {
+            let why = events.withdraw();
+            return Err(why.map_or(Unknown::Late.into(), Failed::NotExecuted));
+        };
+        let response = response?;
+        if !matches!(asked::read(&response.body), Some(Answered::NotDelivered(_)) | None) {
+            self.run(pass_on(events, listening));
+        }
+        Ok(response)
+    }
+}
+
+/// Passes on what a process tells before its answer, and answers that.
+async fn answered(events: &mut Events, listening: &dyn Listening) -> Result<Response, Failed> {
+    loop {
+        let event = events.next().await.map_err(failed)?;
+        match event.body.split_first() {
+            Some((&TAG_ANSWER, _)) => {
+                return Ok(Response { under: event.under, body: event.body.slice(1..) });
+            }
+            // Whoever does not listen any more may still wait for the answer.
+            Some((_, body)) => drop(listening.push(body)),
+            None => {}
         }
     }
 }
 
-/// Passes on what a process tells, its answer first to whoever asked.
-async fn pass_on(mut events: Events, listening: Arc<dyn Listening>, tell: Told) {
-    let mut tell = Some(tell);
+/// Passes on what a process tells.
+async fn pass_on(mut events: Events, listening: Arc<dyn Listening>) {
     loop {
         let next = tokio::select! {
             biased;
             next = events.next() => next,
             () = listening.over() => return,
         };
-        let event = match next {
-            Ok(event) => event,
-            Err(down) => {
-                return match tell.take() {
-                    Some(tell) => drop(tell.send(Err(failed(down)))),
-                    None => listening.end(unsubscribed(&down)),
-                };
+        match next {
+            Err(down) => return listening.end(unsubscribed(&down)),
+            Ok(event) => {
+                let told = event.body.split_first().filter(|(tag, _)| **tag != TAG_ANSWER);
+                if told.is_some_and(|(_, body)| listening.push(body).is_err()) {
+                    return;
+                }
             }
-        };
-        let Some((tag, body)) = event.body.split_first() else { continue };
-        if *tag != TAG_ANSWER {
-            if listening.push(body).is_err() {
-                return;
-            }
-            continue;
-        }
-        let body = event.body.slice(1..);
-        let is_taken = !matches!(asked::read(&body), Some(Answered::NotDelivered(_)) | None);
-        if let Some(tell) = tell.take() {
-            let _ = tell.send(Ok(Response { under: event.under, body }));
-        }
-        if !is_taken {
-            return;
         }
     }
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use innkeeper::placement::{Later, Packed, Tenure};
-use innkeeper::{Away, CallError, ExitReason, Incarnation, Key, NotDelivered, Outcome, ProcessRef};
+use innkeeper::{
+    Away, CallError, ExitReason, GetError, Incarnation, Key, NotDelivered, Outcome, ProcessRef,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
 use super::luggage::Bag;
@@ -21,9 +24,13 @@ use crate::links::{Answer, From, Service, Subscriber};
 use crate::ownership::record::Shard;
 use crate::remote::Remote;
 use crate::subscriber::{self, Origin};
+use crate::trace;
 
 /// A scope of processes, whatever their type, for what other nodes ask of it.
 pub(crate) trait Hosting: Send + Sync {
+    /// Whether it has been started. Until then it has its name, and nothing can be asked of it.
+    fn is_started(&self) -> bool;
+
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
@@ -39,8 +46,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
 
-    /// Has the process of a key begin that took something along.
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()>;
+    /// Has the process of a key begin that took something along. Whether that is done with: it has
+    /// begun, or is not to.
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool>;
 }
 
 /// What came of it.
@@ -64,30 +72,35 @@ impl Done {
 
 impl Service for Inner {
     fn call(&self, from: From, message: Message, answer: Answer) {
+        let span = trace::asked(self.node.name(), &message);
         let done = self.carry_out(from, message);
-        self.run(async move {
+        let work = async move {
             let Done { under, body } = done.await;
             // Without a body it could not be written down: who asked is told by its drop.
             if let Some(body) = body {
                 answer.done(under, body);
             }
-        });
+        };
+        self.run(work.instrument(span));
     }
 
     fn cast(&self, from: From, message: Message) {
+        let span = trace::asked(self.node.name(), &message);
         let from = From { within: limits::RETRY_WAIT_MAX, ..from };
         let done = self.carry_out(from, message);
-        self.run(async move {
+        let work = async move {
             let done = done.await;
             if done.under.is_none() {
                 tracing::debug!(?done, "a cast from another node was not taken");
             }
-        });
+        };
+        self.run(work.instrument(span));
     }
 
     fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
-        self.run(scope.listen(message, subscriber));
+        let span = trace::asked(self.node.name(), &message);
+        self.run(scope.listen(message, subscriber).instrument(span));
     }
 
     fn prepare(&self, _: From, part: Part, answer: Answer) {
@@ -95,11 +108,6 @@ impl Service for Inner {
             true => answer.done(None, Bytes::new()),
             false => answer.declined(Bytes::new()),
         }
-    }
-
-    /// All that a shard takes along has come before it was given away.
-    fn commit(&self, _: From, _: Part, answer: Answer) {
-        answer.declined(Bytes::new());
     }
 }
 
@@ -118,10 +126,14 @@ where
     K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
+    fn is_started(&self) -> bool {
+        self.has_here()
+    }
+
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
         Box::pin(async move {
             match self.asked(&message) {
-                Some(Ask::Look { of, look }) => self.show(&of, look).await,
+                Some(Ask::Look { of, look }) => self.show(&of, look, from.within).await,
                 asked => match self.admit(&message, asked, from.within).await {
                     Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
                     Err(done) => done,
@@ -168,15 +180,27 @@ where
         })
     }
 
-    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, ()> {
+    fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool> {
         Box::pin(async move {
-            let Some(key) = asked::read::<K>(&key) else { return };
+            let Some(of) = asked::read::<K>(&key) else { return true };
             if !right.begins().await {
-                return;
+                return true;
             }
-            let tenure: Arc<dyn Tenure> = right;
-            // If it fails, whoever asks for it next is told.
-            let _ = self.here().get(&tenure, &key, true, limits::CALL_TIME_MAX).await;
+            let (under, tenure): (_, Arc<dyn Tenure>) = (right.under, right);
+            match self.here().get(&tenure, &of, false, limits::CALL_TIME_MAX).await {
+                Ok(Outcome::Started(_) | Outcome::Existing(_)) => true,
+                Err(GetError::NotFound | GetError::ShuttingDown) => true,
+                Ok(Outcome::Ignored) => {
+                    // It has declined what it was given.
+                    drop(self.inner.settled(under, &self.scope, &key));
+                    true
+                }
+                Err(why) => {
+                    let (shard, scope) = (under.shard, String::from_utf8_lossy(&self.scope));
+                    tracing::warn!(shard, %scope, %why, "a process that came here does not begin");
+                    false
+                }
+            }
         })
     }
 }
@@ -287,11 +311,12 @@ where
         }
     }
 
-    /// The part that the processes here have in an answer about all.
-    async fn show(&self, of: &[Shard], look: &[u8]) -> Done {
-        match self.view().shown(of, look).await {
-            Some(share) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
-            None => Done::not(NotDelivered::Away(Away::Incompatible)),
+    /// The part that the processes here have in an answer about all, for as long as it is wanted.
+    async fn show(&self, of: &[Shard], look: &[u8], within: Duration) -> Done {
+        match tokio::time::timeout(within, self.view().shown(of, look)).await {
+            Ok(Some(share)) => Done { under: None, body: asked::write(&Answered::Shown(&share)) },
+            Ok(None) => Done::not(NotDelivered::Away(Away::Incompatible)),
+            Err(_) => Done::not(NotDelivered::Timeout),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -9,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::asked;
 use crate::frame::{Part, Under};
 use crate::limits;
-use crate::ownership::record::Epoch;
+use crate::ownership::record::{Epoch, Owned, Session};
 use crate::ownership::timing::Now;
 
 /// What the process of one key takes along.
@@ -21,6 +22,22 @@ pub(crate) struct Bag {
     pub(crate) version: u32,
     pub(crate) state: Option<Vec<u8>>,
     pub(crate) casts: Vec<Vec<u8>>,
+}
+
+impl fmt::Display for Bag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scope, key) = (self.scope.escape_ascii(), self.key.escape_ascii());
+        let (state, casts) = (self.state.as_ref().map_or(0, Vec::len), self.casts.len());
+        write!(f, "key `{key}` of scope `{scope}`: {state} bytes of state, {casts} casts that wait")
+    }
+}
+
+/// Why a shard stays whose state was not taken, and what can be done about it.
+pub(crate) fn stays<'a>(bags: impl Iterator<Item = &'a Bag>, why: &dyn fmt::Display) -> String {
+    let Some(most) = bags.max_by_key(|bag| bag.weight()) else { return why.to_string() };
+    format!(
+        "{why}; the most comes with {most}; if that is too much, have its `on_handoff` take less"
+    )
 }
 
 impl Bag {
@@ -103,6 +120,12 @@ pub(crate) struct Arriving {
 impl Arriving {
     pub(crate) fn new(epoch: Epoch, at: Now) -> Self {
         Arriving { epoch, parts: BTreeMap::new(), count: 0, at }
+    }
+
+    /// Whether it may still be of use, now that this record was seen. Where the shard has come here
+    /// under its epoch, it is about to be.
+    pub(crate) fn is_awaited(&self, owned: Owned, me: Session) -> bool {
+        owned.epoch < self.epoch || (owned.epoch == self.epoch && owned.owner == me)
     }
 
     /// Takes one part.
@@ -237,5 +260,15 @@ mod tests {
             assert_eq!(arrived(&some), None);
         }
         assert_eq!(arrived(&super::parts(UNDER, [].iter()).unwrap()), Some(Vec::new()));
+    }
+
+    #[test]
+    fn whoever_reads_that_a_shard_stays_is_told_which_key_has_the_most() {
+        let most = bag("\u{4}attic", Some(60), &[9, 9]);
+        let bags = [bag("\u{5}lobby", Some(70), &[]), most, bag("hall", Some(0), &[9])];
+        let text = stays(bags.iter(), &"part 3: too long");
+        let most = r"key `\x04attic` of scope `rooms`: 60 bytes of state, 2 casts that wait";
+        assert!(text.starts_with("part 3: too long; ") && text.contains(most), "{text}");
+        assert_eq!(stays([].iter(), &"not there"), "not there");
     }
 }

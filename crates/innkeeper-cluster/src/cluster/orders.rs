@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::luggage::{Arriving, Bag, Luggage, parts};
+use super::contain::contained_later;
+use super::luggage::{Arriving, Bag, Luggage, parts, stays};
 use super::{Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
 use crate::links::Origin;
 use crate::node::Orders;
-use crate::ownership::record::{Session, Shard};
+use crate::ownership::record::{Owned, Session, Shard};
 use crate::ownership::{Command, Event, Gate};
 
 /// [`limits::ARRIVING_WAIT`], in nanoseconds.
@@ -71,9 +72,13 @@ impl Inner {
         let _turn = desk.turn.lock().await;
         self.close(under.shard);
         let right = desk.right(&self.node, under);
-        let mut bags = Vec::new();
+        let (mut bags, mut is_done) = (Vec::new(), true);
         for scope in self.scopes() {
-            bags.append(&mut scope.pack(right.clone()).await);
+            match contained_later(scope.pack(right.clone())).await {
+                Some(mut packed) => bags.append(&mut packed),
+                // Nobody knows what of it still runs, so the shard is not to go.
+                None => is_done = false,
+            }
         }
         // What no process that was ready has had goes on as it is.
         let mut packed = desk.take_handed(under.epoch);
@@ -87,7 +92,12 @@ impl Inner {
             left.await;
         }
         let Under { shard, epoch } = under;
-        self.node.report(Event::Quiesced { shard, epoch }).await;
+        self.node
+            .report(match is_done {
+                true => Event::Quiesced { shard, epoch },
+                false => Event::Declined { shard, epoch: epoch + 1 },
+            })
+            .await;
     }
 
     /// Sends what was packed to the next owner; `under` is what that would serve under.
@@ -95,10 +105,18 @@ impl Inner {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
         let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
-        let is_taken = match parts {
-            Some(parts) => self.send_parts(parts, to).await.is_some(),
-            None => false,
+        let sent = match parts {
+            Some(parts) => self.send_parts(parts, to).await,
+            None => Err("it cannot be written down".to_owned()),
         };
+        let is_taken = sent.is_ok();
+        if let Err(why) = sent
+            && !desk.is_told.swap(true, Ordering::Relaxed)
+        {
+            let packed = desk.packed.lock();
+            let why = stays(packed.iter().flat_map(|packed| packed.bags()), &why);
+            tracing::warn!(shard = under.shard, why, "a shard stays: its state was not taken");
+        }
         let Under { shard, epoch } = under;
         self.node
             .report(match is_taken {
@@ -108,18 +126,15 @@ impl Inner {
             .await;
     }
 
-    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Option<()> {
+    async fn send_parts(&self, parts: Vec<Part>, to: Session) -> Result<(), String> {
         for part in parts {
             let shard = part.under.shard;
             let origin = Origin { sender: u64::from(shard), under: None };
             let request = Request::Prepare(part);
             let sent = self.links().request(to, origin, request, limits::PART_WAIT).await;
-            if let Err(why) = &sent {
-                tracing::warn!(shard, %why, "a shard stays: its state was not taken");
-            }
-            sent.ok()?;
+            sent.map_err(|why| why.to_string())?;
         }
-        Some(())
+        Ok(())
     }
 
     /// A part of what comes with a shard. Whether it was taken: not where its scopes do not run, or
@@ -160,14 +175,22 @@ impl Inner {
         let share = || self.arrivals.clone().try_acquire_many_owned(bytes).ok();
         share().or_else(|| {
             let now = self.node.now();
-            for (shard, desk) in (0..).zip(&self.desks) {
-                let known = self.node.owner(shard).map_or(0, |owned| owned.epoch);
-                let is_late = |it: &Arriving| now.awake_since(it.at) > ARRIVING_WAIT_NS;
-                let is_vain = |it: &mut Arriving| it.epoch < known || is_late(it);
-                desk.arriving.lock().take_if(is_vain);
+            for desk in &self.desks {
+                let is_late = |it: &mut Arriving| now.awake_since(it.at) > ARRIVING_WAIT_NS;
+                desk.arriving.lock().take_if(is_late);
             }
             share()
         })
+    }
+
+    /// What came with a shard that has gone elsewhere is of no use.
+    pub(super) fn drop_arriving(&self, before: &[Option<Owned>], now: &[Option<Owned>]) {
+        let me = self.node.session();
+        for (at, (desk, now)) in self.desks.iter().zip(now).enumerate() {
+            if let Some(owned) = now.filter(|owned| before.get(at) != Some(&Some(*owned))) {
+                desk.arriving.lock().take_if(|arriving| !arriving.is_awaited(owned, me));
+            }
+        }
     }
 
     /// Lets the processes of a shard begin, each with what it has here from before.
@@ -187,14 +210,7 @@ impl Inner {
         self.node.wake();
         desk.turned.notify_waiters();
         let (inner, right) = (self.clone(), desk.right(&self.node, under));
-        self.run(async move {
-            // One after the other: who is asked for meanwhile does not wait for them.
-            for (scope, key) in keys {
-                if let Some(scope) = inner.scope(&scope.into()) {
-                    scope.revive(right.clone(), key).await;
-                }
-            }
-        });
+        self.run(async move { inner.revive(right, keys).await });
     }
 
     /// What was packed is with the next owner, or of no use.
@@ -202,6 +218,7 @@ impl Inner {
         let Some(desk) = self.desk(shard) else { return };
         let _turn = desk.turn.lock().await;
         *desk.packed.lock() = None;
+        desk.is_told.store(false, Ordering::Relaxed);
     }
 
     /// What the process of a key had before, for its `init` under this ownership.

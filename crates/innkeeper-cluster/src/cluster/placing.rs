@@ -1,10 +1,10 @@
 //! Where the processes of one scope run, as the scope itself asks.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Tenure, distant};
+use innkeeper::placement::{Failed, Hosted, Kept, Later, Placement, Placer, Tenure, distant};
 use innkeeper::{
     Away, ExitReason, Gathered, GetError, Hearing, Incarnation, Key, KeyRange, Message, NoAnswer,
     NodeCount, NotDelivered, Outcome, Page, ProcessInfo, ProcessRef, StopError, Unknown,
@@ -35,10 +35,17 @@ where
     K: Key + Ord + Serialize + DeserializeOwned,
     P: Remote,
 {
-    fn placement(&self, scope: &str) -> Arc<dyn Placement<K, P>> {
+    fn placement(&self, scope: &str) -> Option<Arc<dyn Placement<K, P>>> {
         let name = Bytes::copy_from_slice(scope.as_bytes());
-        let placing = Placing { inner: self.inner.clone(), scope: name, here: OnceLock::new() };
-        Arc::new(placing)
+        let (inner, here) = (self.inner.clone(), OnceLock::new());
+        let placing = Arc::new(Placing { inner, scope: name.clone(), here });
+        let hosting: Arc<dyn Hosting> = placing.clone();
+        let mut scopes = self.inner.scopes.write();
+        if scopes.get(&name).is_some_and(|other| other.strong_count() > 0) {
+            return None;
+        }
+        scopes.insert(name, Arc::downgrade(&hosting));
+        Some(placing)
     }
 }
 
@@ -55,6 +62,10 @@ where
 {
     pub(crate) fn here(&self) -> &Hosted<K, P> {
         self.here.get().unwrap_or_else(|| unreachable!("it is set before anybody asks"))
+    }
+
+    pub(crate) fn has_here(&self) -> bool {
+        self.here.get().is_some()
     }
 
     /// All processes of the scope.
@@ -120,7 +131,8 @@ where
             return Err(Away::NotOwner);
         }
         let Kind { name, version } = Self::KIND;
-        let body = asked::write(&Asked { kind: name, version, ask }).ok_or(Away::Incompatible)?;
+        let asked = Asked { kind: name, version, ask };
+        let body = asked::write_asked(&asked).ok_or(Away::Incompatible)?;
         let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
         let origin = to.origin(self.inner.under());
         Ok((owned.owner, to, body, origin))
@@ -138,15 +150,23 @@ where
 {
     fn host(self: Arc<Self>, here: Hosted<K, P>) {
         let _ = self.here.set(here);
-        let hosting: Arc<dyn Hosting> = self.clone();
-        let weak: Weak<dyn Hosting> = Arc::downgrade(&hosting);
-        self.inner.scopes.write().insert(self.scope.clone(), weak);
     }
 
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>> {
         let (_, shard) = self.locate(key)?;
         let right = self.inner.right(shard)?;
         Some(right)
+    }
+
+    fn kept(&self, key: &K, tenure: &dyn Tenure) -> Option<Kept> {
+        let under = Under { shard: Shard::try_from(tenure.shard()).ok()?, epoch: tenure.epoch() };
+        if !self.inner.keeps_any(under) {
+            return None;
+        }
+        let (key, _) = self.locate(key)?;
+        let (inner, scope) = (self.inner.clone(), self.scope.clone());
+        let kept: Kept = Box::new(move || inner.is_kept(under, &scope, &key));
+        kept().then_some(kept)
     }
 
     fn handed(&self, key: &K, tenure: &dyn Tenure) -> Option<Vec<u8>> {

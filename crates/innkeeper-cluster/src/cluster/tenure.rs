@@ -31,14 +31,18 @@ impl Owning {
 
     /// Waits until something may be begun under it; `false` if nothing ever may.
     pub(crate) async fn begins(&self) -> bool {
+        let asked = || match self.begin() {
+            Standing::Yes => Poll::Ready(true),
+            Standing::NotNow => Poll::Pending,
+            Standing::Never => Poll::Ready(false),
+        };
         poll_fn(|cx| {
-            // Before it is asked: it may change in between.
-            self.wake_on_change(cx.waker());
-            match self.begin() {
-                Standing::Yes => Poll::Ready(true),
-                Standing::NotNow => Poll::Pending,
-                Standing::Never => Poll::Ready(false),
+            if let Poll::Ready(begins) = asked() {
+                return Poll::Ready(begins);
             }
+            self.wake_on_change(cx.waker());
+            // Once more: it may have changed in between.
+            asked()
         })
         .await
     }
@@ -51,6 +55,10 @@ impl Tenure for Owning {
 
     fn epoch(&self) -> u64 {
         self.under.epoch
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(self.node.name())
     }
 
     fn begin(&self) -> Standing {
@@ -80,5 +88,68 @@ impl Tenure for Owning {
 
     fn wake_on_change(&self, waker: &Waker) {
         self.node.wake_on_change(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Wake};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::coordinator::memory::Memory;
+    use crate::join::{Settings, VERSIONS};
+    use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Now {
+            Now { raw: 0, slept: 0 }
+        }
+    }
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// P16
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_whether_something_may_begin_leaves_nothing_behind_if_it_may() {
+        let settings = Settings {
+            cluster: "test".to_owned(),
+            name: "a".to_owned(),
+            address: "a:1".to_owned(),
+            weight: 1,
+            shards: 1,
+            session: Duration::from_secs(5),
+            fail_over: FAIL_OVER_DEFAULT,
+            versions: VERSIONS,
+        };
+        let joined = Node::join(Arc::new(Memory::new()), Arc::new(Still), &settings).await;
+        let (node, _orders, mut running) =
+            joined.ok().unwrap_or_else(|| panic!("it has not joined"));
+        let epoch = loop {
+            let tick = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! {
+                _ = &mut running => panic!("it is over"),
+                () = tick => {}
+            }
+            if let Gate::Open(epoch) = node.gate(0) {
+                break epoch;
+            }
+        };
+        let open = Arc::new(AtomicU64::new(0));
+        let right = Owning::new(node, Under { shard: 0, epoch }, open.clone());
+        let nobody = Arc::new(Nobody);
+        let waker = Waker::from(nobody.clone());
+        let ask = || Box::pin(right.begins()).as_mut().poll(&mut Context::from_waker(&waker));
+        let before = Arc::strong_count(&nobody);
+        assert_eq!((ask(), Arc::strong_count(&nobody)), (Poll::Pending, before + 1));
+        open.store(epoch, Ordering::Release);
+        assert_eq!((ask(), Arc::strong_count(&nobody)), (Poll::Ready(true), before + 1));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use innkeeper::placement::{Failed, Hosted, Later, Standing, Tenure};
 use innkeeper::{
-    Away, Gathered, Key, KeyRange, Missing, NoAnswer, NodeCount, NotDelivered, Page, Row, Unknown,
+    Away, ExitReason, Gathered, Key, KeyRange, Missing, NoAnswer, NodeCount, NotDelivered, Page,
+    Row, Unknown,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::Inner;
 use super::asked::{self, Answered, Ask, Asked};
 use super::seen::Seen;
+use super::tenure::Owning;
 use crate::frame::{Message, Request, Under};
 use crate::limits;
 use crate::links::Origin;
@@ -156,7 +159,7 @@ where
             Some(told)
         });
         let mut round = Round { shares: Vec::new(), failed: Failures::new() };
-        for (owner, name, share) in together(asked).await {
+        for (owner, name, share) in together(asked, limits::LOOKS_AT_ONCE).await {
             match share {
                 Ok(share) => round.shares.push(share),
                 Err(why) => drop(round.failed.insert(owner, (name, why))),
@@ -257,8 +260,13 @@ where
     /// The part of this node, for those of these shards that it acts for meanwhile.
     async fn share(&self, of: &[Shard], look: &Look<K>) -> Share<K> {
         let mut held = Held::new(&self.inner, of);
+        // What was handed over with a shard is there, though it may not have begun.
+        let kept = self.kept(&held);
         let (shards, rows) = (Vec::new(), Vec::new());
         let mut share = Share { node: None, shards, count: 0, rows, next: None };
+        if !matches!(look, Look::StopAll) {
+            kept.iter().for_each(|(tenure, key)| drop(self.here.info(tenure, key)));
+        }
         match look {
             Look::Count => {
                 let mut counts = vec![0; held.0.len()];
@@ -280,16 +288,36 @@ where
                 share.rows.retain(|row| self.shard(&row.key).is_some_and(|shard| held.has(shard)));
             }
             Look::StopAll => {
+                let stops = kept.iter().map(|(tenure, key)| {
+                    let why = ExitReason::Shutdown;
+                    Box::pin(self.here.stop(tenure, key, why, limits::CALL_TIME_MAX))
+                });
+                let stopped = together(stops, limits::LOOKS_AT_ONCE).await;
                 let is_held = |tenure: &dyn Tenure| held.shard_of(self.inner.own(tenure)).is_some();
                 let ending = self.here.end_all(is_held).await;
                 // What comes there later was not there when it was asked for.
                 held.still(&self.inner);
-                share.count = ending.told();
+                let ended = stopped.iter().zip(&kept).filter(|(stopped, (tenure, _))| {
+                    stopped.is_ok() && held.shard_of(self.inner.own(&**tenure)).is_some()
+                });
+                share.count = ending.told() + ended.count();
                 ending.wait().await;
             }
         }
         share.shards = held.shards().collect();
         share
+    }
+
+    /// The keys of these shards whose processes were handed over and have not begun, and under what
+    /// they are to.
+    fn kept(&self, held: &Held) -> Vec<(Arc<dyn Tenure>, K)> {
+        let rights = held.shards().filter_map(|shard| self.inner.right(shard));
+        let of_right = |right: Arc<Owning>| {
+            let keys = self.inner.kept(right.under, &self.scope);
+            let tenure: Arc<dyn Tenure> = right;
+            keys.into_iter().filter_map(move |key| Some((tenure.clone(), asked::read(&key)?)))
+        };
+        rights.flat_map(of_right).collect()
     }
 
     fn shard(&self, key: &K) -> Option<Shard> {
@@ -367,14 +395,17 @@ fn merged<K: Ord + Clone>(shares: Vec<Share<K>>, limit: usize) -> Page<K> {
 }
 
 /// Carries all of it out, so many at once.
-async fn together<'a, T>(mut work: impl Iterator<Item = Later<'a, T>>) -> Vec<T> {
+pub(super) async fn together<F: Future + Unpin>(
+    mut work: impl Iterator<Item = F>,
+    at_once: usize,
+) -> Vec<F::Output> {
     let (mut begun, mut done) = (Vec::new(), Vec::new());
     poll_fn(|cx| {
         loop {
-            let room = limits::LOOKS_AT_ONCE - begun.len();
+            let room = at_once - begun.len();
             begun.extend(work.by_ref().take(room));
             let before = done.len();
-            begun.retain_mut(|one| match one.as_mut().poll(cx) {
+            begun.retain_mut(|one| match Pin::new(one).poll(cx) {
                 Poll::Ready(value) => {
                     done.push(value);
                     false
@@ -464,7 +495,7 @@ mod tests {
                 number
             })
         });
-        let mut done = together(work).await;
+        let mut done = together(work, limits::LOOKS_AT_ONCE).await;
         assert_eq!(most.load(Relaxed), limits::LOOKS_AT_ONCE);
         done.sort_unstable();
         assert_eq!(done, (0..1_000).collect::<Vec<_>>());

@@ -41,10 +41,8 @@ impl To {
         frame::Message {
             shard: self.shard,
             epoch: self.epoch,
-            hops: 0,
             scope: self.scope.clone(),
             key: self.key.clone(),
-            chain: Bytes::new(),
             body,
         }
     }
@@ -59,7 +57,7 @@ impl To {
 impl Way {
     fn message(&self, ask: Ask<'_>) -> Result<frame::Message, Away> {
         let Kind { name, version } = self.kind;
-        let body = asked::write(&Asked { kind: name, version, ask });
+        let body = asked::write_asked(&Asked { kind: name, version, ask });
         body.map(|body| self.to.message(body)).ok_or(Away::Incompatible)
     }
 

@@ -181,9 +181,7 @@ impl Tokens {
     }
 
     fn machine(&mut self, slot: usize, machine: &Ownership) {
-        // Moves for balance are off here, so when one came to nothing last makes no difference.
-        let Ownership { config: _, own, peers, shards, stayed: _, requests, next_request: _ } =
-            machine;
+        let Ownership { config: _, own, peers, shards, requests, next_request: _ } = machine;
         let Own {
             session,
             member: _,
@@ -220,7 +218,8 @@ impl Tokens {
                 self.moment(*since);
             }
         }
-        for Held { known, phase, orphan_since: _ } in shards {
+        // Moves for balance are off here, so when one came to nothing last makes no difference.
+        for Held { known, phase, orphan_since: _, stayed: _ } in shards {
             if let Some((owned, modified)) = known {
                 self.owned(owned);
                 self.revision(Key::Shard(0), *modified);

@@ -15,10 +15,8 @@ fn message() -> Message {
     Message {
         shard: u16::MAX,
         epoch: 1 << 40,
-        hops: 3,
         scope: bytes("rooms"),
         key: bytes("lobby"),
-        chain: Bytes::new(),
         body: bytes("hello"),
     }
 }
@@ -51,8 +49,7 @@ fn all() -> Vec<Frame> {
         Frame::Ask { nonce: 1 },
         Frame::Told { nonce: 1, remaining: 2 },
         request(Request::Call(message())),
-        request(Request::Prepare(part.clone())),
-        request(Request::Commit(part)),
+        request(Request::Prepare(part)),
         Frame::Cast { under: None, message: message() },
         reply(Outcome::Done(bytes("yes"))),
         reply(Outcome::Declined(bytes("no"))),
@@ -201,10 +198,10 @@ proptest! {
 
     #[test]
     fn whatever_is_said_arrives_as_it_was_said(
-        shard: u16, epoch: u64, hops: u8, key: Vec<u8>, chain: Vec<u8>, body: Vec<u8>,
+        shard: u16, epoch: u64, key: Vec<u8>, body: Vec<u8>,
     ) {
-        let (key, chain, body) = (key.into(), chain.into(), body.into());
-        let message = Message { shard, epoch, hops, scope: bytes("rooms"), key, chain, body };
+        let (scope, key, body) = (bytes("rooms"), key.into(), body.into());
+        let message = Message { shard, epoch, scope, key, body };
         let frame = Frame::Cast { under: Some(Under { shard, epoch }), message };
         prop_assert_eq!(decode(&written(&frame)), Ok(frame));
     }

@@ -48,7 +48,7 @@ impl Asking<'_> {
             free.compares.push(same);
             return Ok(free);
         }
-        if !self.outlive(node).await? {
+        if !self.outlive(name, node).await? {
             return Err(JoinError::NameInUse { name: name.to_owned() });
         }
         let gone = Comparison::Created(self.prefix.key(Key::Node(node)), 0);
@@ -68,9 +68,10 @@ impl Asking<'_> {
     }
 
     /// Whether a session has ended. If not, it is alive.
-    async fn outlive(&self, node: NodeId) -> Result<bool, JoinError> {
+    async fn outlive(&self, name: &str, node: NodeId) -> Result<bool, JoinError> {
         let Asking { coordinator, clock, prefix, timing, .. } = *self;
         let mut vigil = Vigil::new(node, timing);
+        let mut is_said = false;
         let key = prefix.key(Key::Beat(node));
         // Each question has its deadline, and a heartbeat or its absence is an answer; what is
         // waited for is at most a session without any, and then the questions fail.
@@ -85,6 +86,15 @@ impl Asking<'_> {
             match vigil.hear(beat, asked, clock.now()) {
                 Verdict::Gone => return Ok(true),
                 Verdict::Alive => return Ok(false),
+                Verdict::Wait if !is_said => {
+                    is_said = true;
+                    let most = Duration::from_nanos(timing.session);
+                    tracing::info!(
+                        name,
+                        "the last session of this name is not over yet; waiting up to {most:?} \
+                         (started on its --data-dir, a node that was killed need not wait)"
+                    );
+                }
                 Verdict::Wait => {}
                 Verdict::Evict(txn) => {
                     let txn = prefix.transaction(&txn);

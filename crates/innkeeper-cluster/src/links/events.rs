@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::calls::in_order;
-use super::failed::Down;
+use super::failed::{Down, NotExecuted};
 use super::peer::Peer;
 use crate::frame::{Id, Under};
 use crate::limits;
@@ -44,6 +44,16 @@ impl Events {
             Some(event) => Ok(event),
             None => Err(self.down.get().cloned().unwrap_or(Down::Dropped)),
         }
+    }
+}
+
+impl Events {
+    /// Nobody wants to hear it any more. Why what was said to begin it was not carried out and will
+    /// not be, if that is certain.
+    pub(crate) fn withdraw(self) -> Option<NotExecuted> {
+        let peer = self.peer.upgrade()?;
+        let was_waiting = peer.listeners.withdraw(self.id);
+        was_waiting.then(|| peer.why_late())
     }
 }
 
@@ -120,6 +130,13 @@ impl Listeners {
     /// Nobody listens any more. Whether the other side is to be told.
     pub(crate) fn forget(&self, id: Id) -> bool {
         self.0.lock().remove(&id).is_some_and(|listener| listener.is_sent)
+    }
+
+    /// Takes one back that was not sent; whether it was.
+    pub(crate) fn withdraw(&self, id: Id) -> bool {
+        let mut listeners = self.0.lock();
+        let is_waiting = listeners.get(&id).is_some_and(|listener| !listener.is_sent);
+        is_waiting && listeners.remove(&id).is_some()
     }
 
     /// The other node cannot prove its session: ends what was begun there, and answers what that

@@ -127,10 +127,6 @@ impl Guest {
                         let answer = Answer::new(me, id, u64::from(part.under.shard));
                         self.service.prepare(from, part, answer);
                     }
-                    Request::Commit(part) => {
-                        let answer = Answer::new(me, id, u64::from(part.under.shard));
-                        self.service.commit(from, part, answer);
-                    }
                 };
             }
         };

@@ -42,9 +42,6 @@ pub trait Service: Send + Sync + 'static {
 
     /// A part of the state of a shard that may come here next.
     fn prepare(&self, from: From, part: Part, answer: Answer);
-
-    /// A shard has come here; this still waited where it was.
-    fn commit(&self, from: From, part: Part, answer: Answer);
 }
 
 /// The answer that is owed to a request. Dropped, the outcome is unknown to whoever asked.

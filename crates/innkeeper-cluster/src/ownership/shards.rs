@@ -21,7 +21,23 @@ pub(crate) struct Held {
     pub(crate) phase: Phase,
     /// Since when it is known to have no owner.
     pub(crate) orphan_since: Option<Now>,
+    /// It was to go, and has not gone since.
+    pub(crate) stayed: Option<Stayed>,
 }
+
+/// A shard that was to go to a node and stayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stayed {
+    to: NodeId,
+    /// When it did last.
+    at: Now,
+    /// How often, less one.
+    again: u32,
+}
+
+/// How often the wait is doubled before a shard that stayed is to go to the same node once more. It
+/// begins with the time between two heartbeats.
+const DOUBLED_MAX: u32 = 5;
 
 /// What this node does with a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +60,15 @@ pub(crate) enum Phase {
 }
 
 impl Ownership {
+    /// Whether a shard may be given to that node now, or has stayed too lately.
+    fn may_go(&self, shard: Shard, to: NodeId, now: Now) -> bool {
+        let stayed = self.shards.get(usize::from(shard)).and_then(|held| held.stayed);
+        stayed.filter(|stayed| stayed.to == to).is_none_or(|stayed| {
+            let wait = self.config.timing.heartbeat << stayed.again.min(DOUBLED_MAX);
+            now.awake_since(stayed.at) >= wait
+        })
+    }
+
     fn held(&mut self, shard: Shard) -> Option<&mut Held> {
         self.shards.get_mut(usize::from(shard))
     }
@@ -97,7 +122,7 @@ impl Ownership {
             return;
         }
         held.known = Some((owned, modified));
-        held.orphan_since = None;
+        (held.orphan_since, held.stayed) = (None, None);
         let Owned { epoch, owner } = owned;
         match held.phase {
             // It is a fact that it became ours under this epoch, and only we can have given it away
@@ -280,10 +305,14 @@ impl Ownership {
         commands: &mut Vec<Command>,
     ) {
         let Some(held) = self.held(shard) else { return };
-        let (Phase::Draining(serving, _) | Phase::Offered(serving, _)) = held.phase else { return };
+        let (Phase::Draining(serving, to) | Phase::Offered(serving, to)) = held.phase else {
+            return;
+        };
         if serving + 1 == epoch {
             held.phase = Phase::Serving(serving);
-            self.stayed = Some(now);
+            let before = held.stayed.filter(|stayed| stayed.to == to.node);
+            let again = before.map_or(0, |stayed| stayed.again.saturating_add(1));
+            held.stayed = Some(Stayed { to: to.node, at: now, again });
             commands.push(Command::Reopen { shard, epoch: serving });
         }
     }
@@ -326,8 +355,7 @@ impl Ownership {
     pub(crate) fn balance(&mut self, now: Now, is_tick: bool, commands: &mut Vec<Command>) {
         let timing = &self.config.timing;
         let quiet = self.own.draining || now.awake_since(self.peers.changed) >= timing.quiet;
-        let retry = self.stayed.is_none_or(|then| now.awake_since(then) >= timing.heartbeat);
-        if !self.is_proven(now) || !quiet || !retry {
+        if !self.is_proven(now) || !quiet {
             return;
         }
         let moving = |held: &&Held| {
@@ -350,6 +378,7 @@ impl Ownership {
         let misplaced: Vec<_> = (0..self.config.shards)
             .filter(|shard| self.serving(*shard).is_some())
             .filter_map(|shard| Some((shard, targets[usize::from(shard)].filter(|to| *to != me)?)))
+            .filter(|(shard, to)| self.may_go(*shard, *to, now))
             .take(room)
             .collect();
         for (shard, to) in misplaced {

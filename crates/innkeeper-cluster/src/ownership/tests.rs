@@ -275,6 +275,46 @@ fn a_shard_whose_target_declines_or_goes_stays_where_it_is() {
     }
 }
 
+/// C6
+#[test]
+fn a_shard_that_stays_is_tried_less_and_less_often_and_holds_no_other_up() {
+    let mut machine = machine();
+    let mut leaves = node(me(), "a");
+    leaves.value = Some(Value::Member(Member { draining: true, ..member("a") }));
+    let mut records = vec![leaves, node(other(), "b")];
+    records.extend((0..4).map(|shard| owned(shard, me(), 7, 5)));
+    machine.apply(Event::Listed { revision: 10, records }, at(0.0));
+    machine.apply(Event::Drain, at(0.0));
+    let (mut stays, mut tries, mut gone) = (None, Vec::new(), Vec::new());
+    for tenths in 1..1_200_u32 {
+        let now = at(f64::from(tenths) / 10.0);
+        let count = u64::from(tenths);
+        machine.apply(Event::Seen(beat(other(), count, 20 + count)), now);
+        let mut commands = machine.apply(Event::Tick, now);
+        while let Some(command) = commands.pop() {
+            let event = match command {
+                Command::Shut { shard, epoch } => Event::Quiesced { shard, epoch },
+                Command::Offer { shard, epoch, .. } if *stays.get_or_insert(shard) == shard => {
+                    tries.push(tenths);
+                    Event::Declined { shard, epoch }
+                }
+                Command::Offer { shard, epoch, to } => {
+                    gone.push(tenths);
+                    Event::Seen(owned(shard, to, epoch, 11))
+                }
+                Command::Send { request, .. } => {
+                    Event::Answered { request, answer: Answer::Done(12) }
+                }
+                _ => continue,
+            };
+            commands.extend(machine.apply(event, now));
+        }
+    }
+    assert!(gone.len() == 3 && gone.iter().all(|tenths| *tenths <= 3), "{gone:?}");
+    let waits: Vec<_> = tries.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 320]);
+}
+
 /// A4, the receiver's fence.
 #[test]
 fn a_link_counts_from_the_question_and_forgets_older_ones() {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use innkeeper::{Event, ExitReason, Heard, Hearing, Tidings, What};
+use innkeeper::{ChildSpec, Event, ExitReason, Heard, Hearing, Keyed, Supervisor, Tidings, What};
 use tokio::time::timeout;
 
-use crate::nodes::{Node, SECOND, World, until};
+use crate::nodes::{Node, Room, SECOND, World, until};
 
 /// The next thing that is heard and that this is true of.
 async fn next<T>(
@@ -148,4 +148,35 @@ async fn who_does_not_take_what_is_heard_is_told_how_much_was_missed() {
         }
     }
     assert!(missed > 0 && heard + missed == all + 2, "{heard} heard, {missed} missed of {all}");
+}
+
+/// How many tasks there are in the runtime.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+/// P16: and whatever listens for it is gone.
+#[tokio::test(start_paused = true)]
+async fn who_listens_hears_the_end_of_the_scope_here_and_nothing_is_left_of_it() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let (mut scopes, mut supervisors) = (Vec::new(), Vec::new());
+    for node in [&a, &b] {
+        let (supervisor, house) = (Supervisor::new().start().await.unwrap(), world.house.clone());
+        let scope = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
+            (key.clone(), house.clone())
+        });
+        let scope = scope.name("more").placed_by(&node.cluster);
+        scopes.push(scope.start(&supervisor).await.unwrap());
+        supervisors.push(supervisor);
+    }
+    assert!(scopes[0].everywhere().count().await.is_whole());
+    let before = tasks();
+    let mut hearing = scopes[0].everywhere().events().await;
+    assert!(tasks() > before);
+    let _ = supervisors.remove(0).shutdown(SECOND).await;
+    drop(scopes.remove(0));
+    let end = async { while hearing.next().await.is_some() {} };
+    timeout(SECOND, end).await.expect("it goes on");
+    until(|| tasks() <= before).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use innkeeper::{
     CallError, ChildSpec, Context, ExitReason, Keyed, NotDelivered, ProcessRef, PushError,
-    StartError, Subscriber, Subscription, Unsubscribed,
+    StartError, Subscriber, Subscription, Unknown, Unsubscribed,
 };
 use tokio::time::timeout;
 
@@ -247,4 +247,45 @@ async fn who_listens_elsewhere_and_falls_behind_is_told_so() {
     assert_eq!(heard.next().await, Err(Unsubscribed::Overflow));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(scopes[1].via(&key).tell(100).await.unwrap(), ["over"]);
+}
+
+/// P9, P6: nothing of it is left that could be sent later.
+#[tokio::test(start_paused = true)]
+async fn a_message_with_a_subscriber_that_never_left_is_not_delivered_and_does_not_leave_later() {
+    let world = World::new();
+    let nodes = world.nodes::<2>().await;
+    let (scopes, key) = (radios(&nodes).await, nodes[0].key());
+    world.wires.silence("node-1:1", "node-0:1");
+    world.wires.cut("node-0:1", "node-1:1");
+    let (who, mut heard) = Subscription::new();
+    let listened = scopes[1].via(&key).listen(who).timeout(SECOND).await;
+    let Err(CallError::NotDelivered { message: RadioMessage::Listen { who }, .. }) = listened
+    else {
+        panic!("expected it back, got {listened:?}")
+    };
+    let (dropped, _heard) = Subscription::new();
+    let via = scopes[1].via(&key);
+    let listens = via.listen(dropped).timeout(60 * SECOND);
+    assert!(timeout(SECOND, listens).await.is_err());
+    world.wires.heal("node-1:1", "node-0:1");
+    // As long as it takes to connect again, and more.
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(scopes[1].via(&key).listen(who).await.unwrap(), 1, "others listen");
+    assert_eq!(heard.next().await, Ok(0));
+}
+
+/// P9: whoever was told that it is unknown is not told more.
+#[tokio::test(start_paused = true)]
+async fn a_process_learns_that_who_brought_a_subscriber_and_waits_no_longer_is_gone() {
+    let world = World::new();
+    let nodes = world.nodes::<2>().await;
+    let (scopes, key) = (radios(&nodes).await, nodes[0].key());
+    assert!(scopes[1].via(&key).tell(0).await.unwrap().is_empty());
+    world.wires.delay("node-0:1", "node-1:1", SECOND);
+    let (who, mut heard) = Subscription::new();
+    let late = scopes[1].via(&key).listen(who).timeout(SECOND / 2).await;
+    assert!(matches!(late, Err(CallError::Unknown(Unknown::Timeout))), "{late:?}");
+    assert_eq!(heard.next().await, Err(Unsubscribed::Dropped));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(scopes[0].via(&key).tell(1).await.unwrap(), ["over"]);
 }

@@ -90,7 +90,7 @@ async fn all_keys_are_counted_and_listed_in_order_from_every_node() {
     }
 }
 
-/// C8: whose part it is, and nothing is made up for it.
+/// C8, NEW-18: whose part it is, and nothing is made up for it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_lacks_the_part_of_a_silent_node_says_so_at_its_deadline() {
     let world = World::new();
@@ -253,6 +253,26 @@ async fn who_ends_all_processes_waits_no_longer_than_said() {
     world.house.gate("gate").notify_one();
     assert_eq!(a.rooms.everywhere().stop_all().await.missing, []);
     assert_eq!(world.house.census.alive(), 0);
+}
+
+/// C8: where it is answered, too.
+#[tokio::test(start_paused = true)]
+async fn a_question_about_all_ends_with_its_askers_time_where_it_is_answered() {
+    let world = World::new();
+    let [a, b] = world.nodes::<2>().await;
+    let room = a.room(&a.key()).await;
+    room.cast(Say::Hold("gate".to_owned())).await.unwrap();
+    world.house.reached.notified().await;
+    assert!(b.rooms.everywhere().count().await.is_whole());
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..10 {
+        let ended = b.rooms.everywhere().timeout(SECOND / 10).stop_all().await;
+        assert!(!ended.is_whole());
+    }
+    tokio::time::sleep(SECOND).await;
+    assert!(tasks() < before + 3, "{} more", tasks() - before);
+    world.house.gate("gate").notify_one();
 }
 
 #[derive(Serialize, Deserialize)]

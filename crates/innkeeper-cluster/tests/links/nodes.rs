@@ -251,23 +251,20 @@ impl Service for Heard {
         self.something.notify_one();
     }
 
+    /// Takes what has anything in it.
     fn prepare(&self, _: From, part: Part, answer: Answer) {
-        let count = part.body.len().to_string();
+        match part.body.len() {
+            0 => answer.declined(Bytes::from_static(b"too late")),
+            count => answer.done(None, Bytes::from(count.to_string())),
+        }
         self.parts.lock().push(part);
-        answer.done(None, Bytes::from(count));
-        self.something.notify_one();
-    }
-
-    fn commit(&self, _: From, part: Part, answer: Answer) {
-        self.parts.lock().push(part);
-        answer.declined(Bytes::from_static(b"too late"));
         self.something.notify_one();
     }
 }
 
 pub(crate) fn message(body: impl Into<Bytes>) -> Message {
     let (scope, key) = (Bytes::from_static(b"rooms"), Bytes::from_static(b"lobby"));
-    Message { shard: 3, epoch: 7, scope, key, body: body.into(), ..Message::default() }
+    Message { shard: 3, epoch: 7, scope, key, body: body.into() }
 }
 
 pub(crate) fn call(body: impl Into<Bytes>) -> Request {

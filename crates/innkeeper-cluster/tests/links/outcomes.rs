@@ -30,11 +30,12 @@ async fn a_shard_is_handed_over_in_parts_or_declined() {
     let prepare = Request::Prepare(part.clone());
     let prepared = a.links.request(b.session, nobody(), prepare, SECOND).await.unwrap();
     assert_eq!(&prepared.body[..], b"5");
-    let commit = Request::Commit(part.clone());
-    let declined = a.links.request(b.session, nobody(), commit, SECOND).await.unwrap_err();
+    let empty = Part { body: Bytes::new(), ..part.clone() };
+    let prepare = Request::Prepare(empty.clone());
+    let declined = a.links.request(b.session, nobody(), prepare, SECOND).await.unwrap_err();
     let why = NotExecuted::Declined(Bytes::from_static(b"too late"));
     assert_eq!(declined, Failed::NotExecuted(why));
-    assert_eq!(*b.heard.parts.lock(), [part.clone(), part]);
+    assert_eq!(*b.heard.parts.lock(), [part, empty]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use innkeeper::placement::{Failed, Hosted, Later, Placement, Placer, Standing, Tenure};
+use innkeeper::placement::{Failed, Hosted, Kept, Later, Placement, Placer, Standing, Tenure};
 use innkeeper::{
     ExitReason, Gathered, GetError, Hearing, KeyRange, NoAnswer, NodeCount, NotDelivered, Outcome,
     Page, ProcessInfo, ProcessRef, StopError,
@@ -61,9 +61,9 @@ impl Tenure for Right {
 }
 
 impl Placer<String, Room> for Mistaken {
-    fn placement(&self, scope: &str) -> Arc<dyn Placement<String, Room>> {
-        let real = self.cluster.placement(scope);
-        Arc::new(Placing { real, mistake: self.mistake })
+    fn placement(&self, scope: &str) -> Option<Arc<dyn Placement<String, Room>>> {
+        let real = self.cluster.placement(scope)?;
+        Some(Arc::new(Placing { real, mistake: self.mistake }))
     }
 }
 
@@ -75,6 +75,10 @@ impl Placement<String, Room> for Placing {
     fn here(&self, key: &String) -> Option<Arc<dyn Tenure>> {
         let real = self.real.here(key)?;
         Some(Arc::new(Right { real, mistake: self.mistake }))
+    }
+
+    fn kept(&self, key: &String, tenure: &dyn Tenure) -> Option<Kept> {
+        self.real.kept(key, tenure)
     }
 
     fn handed(&self, key: &String, tenure: &dyn Tenure) -> Option<Vec<u8>> {

@@ -179,7 +179,7 @@ async fn a_node_whose_record_cannot_be_read_speaks_nothing() {
     let memory = Memory::new();
     let (node, _task) = join(Arc::new(memory.clone()), "a", VERSIONS).await.unwrap();
     until(|| open(&node) == usize::from(SHARDS)).await;
-    let key = "/innkeeper/test/node/0000000000000007".to_owned();
+    let key = "test/node/0000000000000007".to_owned();
     let put = Change::Put(key.clone(), b"?".to_vec());
     let transaction = Transaction { writes: vec![put], ..Transaction::default() };
     memory.commit(transaction, SECOND).await.unwrap();

@@ -37,6 +37,16 @@ impl Users {
         self.0.entry(user.clone()).or_default().metas.push(meta);
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each with their connections, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[Meta])> {
+        self.0.iter().map(|(user, metas)| (&**user, &*metas.metas))
+    }
+
     pub(crate) fn remove(&mut self, user: &Arc<str>, phx_ref: &str) -> Option<Meta> {
         let metas = &mut self.0.get_mut(user)?.metas;
         let at = metas.iter().position(|meta| meta.phx_ref == phx_ref)?;

@@ -14,6 +14,7 @@ use innkeeper_api::{Code, RoomKey};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::Permit;
@@ -23,6 +24,7 @@ use crate::channels::seat::Seat;
 use crate::error::ApiError;
 use crate::limits;
 use crate::room::{Joining, MemberId, NotJoined, RoomApi, RoomMessage};
+use crate::span;
 
 type RoomRef = ProcessRef<RoomMessage>;
 type Push = Pin<Box<dyn Future<Output = Option<JoinDone>> + Send>>;
@@ -183,7 +185,8 @@ impl Session {
         let topic = Topic { id, join_ref, seat: seat.clone(), room: None, waiting };
         let old = self.topics.insert(answer.topic.clone(), topic);
         let (app, user, peer) = (self.app.clone(), self.user.clone(), self.peer);
-        self.push(Box::pin(async move {
+        let span = span::push(&app.config.node, &answer.topic, "phx_join");
+        let joining = async move {
             if let Some(old) = old {
                 // As Phoenix does it: a second join of a topic ends the first. Only then does the
                 // second begin, so that nothing is told twice to one socket.
@@ -194,8 +197,8 @@ impl Session {
             }
             let joining = JoiningRoom { app, user, peer, id, seat, answer };
             Some(joining.run(&key, work).await)
-        }))
-        .await;
+        };
+        self.push(Box::pin(joining.instrument(span))).await;
     }
 
     fn may_join(&mut self, answer: &Answer) -> Result<TaskTrackerToken, ApiError> {
@@ -256,7 +259,8 @@ impl Session {
             Err(error) => answer.error(&error),
             Ok((id, room, text, work)) => {
                 let app = self.app.clone();
-                self.push(Box::pin(async move {
+                let span = span::push(&app.config.node, &answer.topic, "say");
+                let saying = async move {
                     let said = room.say(id, text).timeout(limits::ROOM_TIMEOUT).await;
                     app.tally.call(room.is_distant(), &said);
                     match said {
@@ -272,8 +276,8 @@ impl Session {
                     // Only now: a drain waits for the answer, too.
                     drop(work);
                     None
-                }))
-                .await;
+                };
+                self.push(Box::pin(saying.instrument(span))).await;
             }
         }
     }
@@ -335,7 +339,7 @@ impl Session {
             }
         }
         for topic in gone.iter().filter_map(|name| self.topics.remove(name)) {
-            if let Some(room) = topic.room {
+            if let Some(room) = &topic.room {
                 // It is told when it may begin anything again, if it ever may.
                 let _ = room.cast(RoomMessage::Leave { id: topic.id }).send();
             }
@@ -345,10 +349,11 @@ impl Session {
     /// The socket is gone: leaves every room.
     pub(crate) async fn close(mut self) {
         self.outbox.close();
-        for topic in std::mem::take(&mut self.topics).into_values() {
-            if let Some(room) = topic.room {
-                tell_leave(&room, topic.id).await;
-            }
+        let topics = std::mem::take(&mut self.topics).into_values();
+        // All seats are left before the first room is told: one that is slow holds up no other.
+        let rooms: Vec<_> = topics.filter_map(|it| Some((it.room.clone()?, it.id))).collect();
+        for (room, id) in rooms {
+            tell_leave(&room, id).await;
         }
     }
 }
@@ -378,7 +383,8 @@ impl JoiningRoom {
             let (join_ref, reference) =
                 (self.answer.join_ref.clone(), self.answer.reference.clone());
             let (user, seat) = (self.user.clone(), Subscriber::to(self.seat.clone()));
-            let joining = Joining { id: self.id, user, join_ref, reference, seat };
+            let node = self.app.node.clone();
+            let joining = Joining { id: self.id, user, node, join_ref, reference, seat };
             async move { room.join(joining).timeout(limits::ROOM_TIMEOUT).await }
         };
         let joined = self.app.ask(&self.app.rooms, key, Some(self.peer.ip()), join).await;
@@ -400,12 +406,18 @@ impl JoiningRoom {
     }
 }
 
+impl Drop for Topic {
+    /// However it ends: a room on another node holds on to a member until its seat is left.
+    fn drop(&mut self) {
+        self.seat.leave();
+    }
+}
+
 impl Topic {
     /// Leaves, and waits until the room has let go: nothing of it comes afterwards.
     async fn leave(&self) {
         let Some(room) = &self.room else { return };
         let left = room.let_go(self.id).timeout(limits::ROOM_TIMEOUT).await;
-        self.seat.leave();
         if let Err(CallError::NotDelivered { .. }) = left {
             tell_leave(room, self.id).await;
         }
@@ -413,7 +425,7 @@ impl Topic {
 }
 
 /// Tells a room that a member has gone; again, while its mailbox is full.
-async fn tell_leave(room: &RoomRef, id: MemberId) {
+pub(crate) async fn tell_leave(room: &RoomRef, id: MemberId) {
     let tell = async {
         while let Err(error) = room.leave(id).await {
             match error.why {

@@ -26,6 +26,12 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>, uri: Uri) -> Response {
     report("readyz", &uri, &[("runtime", Ok(())), ("draining", draining), ("session", session)])
 }
 
+/// As [`readyz`], where there is no cluster to be a node of.
+pub(crate) async fn has_no_session(uri: Uri) -> Response {
+    let session = Err("the cluster is not joined yet; the log says what it waits for");
+    report("readyz", &uri, &[("runtime", Ok(())), ("session", session)])
+}
+
 /// In the form of Kubernetes: a word, or with `?verbose` a line for each check.
 fn report(name: &str, uri: &Uri, checks: &[(&str, Result<(), &str>)]) -> Response {
     let failed = checks.iter().any(|(_, check)| check.is_err());

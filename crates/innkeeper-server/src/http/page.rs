@@ -45,9 +45,12 @@ const ASSETS: [(&str, &str, &str); 19] = [
 
 /// `GET /`
 pub(crate) async fn rooms(State(app): State<Arc<App>>) -> Html<String> {
-    // The page counts what is left of a message, so it has to know this server's limit.
+    // The page counts what is left of a message, so it has to know this server's limit; and it asks
+    // for a token where names are signed.
     let limit = app.config.max_message_bytes.to_string();
-    Html(include_str!("../page/rooms.html").replace("{max_message_bytes}", &limit))
+    let is_signed = app.config.authority.is_some().to_string();
+    let page = include_str!("../page/rooms.html").replace("{max_message_bytes}", &limit);
+    Html(page.replace("{names_are_signed}", &is_signed))
 }
 
 /// `GET /dashboard`. A browser cannot send a token with an address, so whoever lacks one is

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use innkeeper::{GetError, Outcome, ProcessInfo};
+use innkeeper::{GetError, Outcome, ProcessInfo, ProcessRef};
 use innkeeper_api::{
-    Code, ExitInfo, NewMessage, Posted, RoomInfo, RoomKey, StartOutcome, StartedRoom,
+    Code, ExitInfo, MembersPage, NewMessage, Posted, RoomInfo, RoomKey, StartOutcome, StartedRoom,
 };
 
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::http::Peer;
 use crate::http::extract::{JsonOf, KeyOf};
 use crate::http::guard;
 use crate::limits;
-use crate::room::{Gauge, RoomApi};
+use crate::room::{Gauge, RoomApi, RoomMessage};
 use crate::user;
 
 /// `POST /api/rooms/{key}`: get or start.
@@ -56,6 +56,15 @@ pub(crate) async fn show(
 ) -> Result<Json<RoomInfo>, ApiError> {
     let info = app.rooms.everywhere().info(&key).await?.ok_or_else(|| not_running(&key))?;
     Ok(Json(room_info(&app, &key, &info)))
+}
+
+/// `GET /api/rooms/{key}/members`: who is in it, as the room itself says.
+pub(crate) async fn members(
+    State(app): State<Arc<App>>,
+    KeyOf(key): KeyOf,
+) -> Result<Json<MembersPage>, ApiError> {
+    let room = running(&app, &key).await?;
+    Ok(Json(room.roster().timeout(limits::ROOM_TIMEOUT).await?))
 }
 
 /// `DELETE /api/rooms/{key}`: stop, and answer when the key is free.
@@ -103,15 +112,20 @@ pub(crate) async fn restart(
     KeyOf(key): KeyOf,
 ) -> Result<StatusCode, ApiError> {
     guard::check_admin(&app, &headers)?;
-    let got = app.rooms.get(&key).timeout(limits::ROOM_TIMEOUT).await;
-    let room = got.and_then(Outcome::process).map_err(|error| match error {
-        GetError::NotFound => not_running(&key),
-        error => error.into(),
-    })?;
+    let room = running(&app, &key).await?;
     room.kill();
     let ended = tokio::time::timeout(limits::STOP_TIMEOUT, room.ended()).await;
     ended.map_err(|_| ApiError::still_stopping("the room has not ended yet; it was told to"))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The process of a room, which is not started for this.
+async fn running(app: &App, key: &RoomKey) -> Result<ProcessRef<RoomMessage>, ApiError> {
+    let got = app.rooms.get(key).timeout(limits::ROOM_TIMEOUT).await;
+    got.and_then(Outcome::process).map_err(|error| match error {
+        GetError::NotFound => not_running(key),
+        error => error.into(),
+    })
 }
 
 fn not_running(key: &RoomKey) -> ApiError {

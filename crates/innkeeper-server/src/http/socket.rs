@@ -58,6 +58,13 @@ pub(crate) async fn upgrade(
     QueryOf(hello): QueryOf<Hello>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
+    // Before all that makes it a handshake: of one that is refused a browser tells its page
+    // nothing, so the page asks the same once more without.
+    let permit = hello.user.as_deref().map(|user| {
+        user::check_name(user)?;
+        app.admit(user, hello.token.as_deref())
+    });
+    let permit = permit.transpose()?;
     let key = key(request.headers()).map_err(not_upgraded)?;
     let on_upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let on_upgrade =
@@ -67,9 +74,8 @@ pub(crate) async fn upgrade(
         return Err(ApiError::new(Code::BadRequest, detail));
     }
     let missing = "expected user=NAME in the address of the socket";
-    let user = hello.user.ok_or_else(|| ApiError::new(Code::BadRequest, missing))?;
-    user::check_name(&user)?;
-    let permit = app.admit(&user, hello.token.as_deref())?;
+    let (user, permit) =
+        hello.user.zip(permit).ok_or_else(|| ApiError::new(Code::BadRequest, missing))?;
     if app.intake.is_draining() {
         return Err(ApiError::draining());
     }

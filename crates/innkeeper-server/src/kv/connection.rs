@@ -211,6 +211,6 @@ fn full(BucketFull: BucketFull) -> ApiError {
     ApiError::new(Code::PayloadTooLarge, "the bucket is full")
 }
 
-fn error_line(code: Code) -> String {
+pub(super) fn error_line(code: Code) -> String {
     format!("ERROR {}\r\n", code.word())
 }

@@ -2,7 +2,7 @@
 
 import { Talk, element, soon, tint } from "./talk.js";
 import { Visit } from "./visit.js";
-import { byteLength, plural, problemWith } from "./words.js";
+import { byteLength, nameIn, plural, problemWith } from "./words.js";
 
 const NAME_BYTES = 64;
 const ROOM_BYTES = 255;
@@ -12,6 +12,7 @@ const PEOPLE_MOST = 100;
 
 const collator = new Intl.Collator(undefined, { numeric: true });
 const part = (id) => document.getElementById(id);
+const namesAreSigned = document.documentElement.dataset.namesAreSigned === "true";
 const messageBytes = Number(document.documentElement.dataset.maxMessageBytes) || 4096;
 const talk = new Talk({ log: part("log"), earlier: part("earlier"), newer: part("newer") });
 
@@ -68,9 +69,26 @@ function showDesk(room) {
   const name = recall("sessionStorage", "name") ?? recall("localStorage", "name") ?? "";
   part("name").value = name;
   part("room").value = room || recentRooms()[0] || "lobby";
+  part("proof").hidden = !namesAreSigned;
+  part("token").value = token();
   part("desk-problem").textContent = "";
   showRecent();
-  part(name ? "room" : "name").focus();
+  const isUnproven = namesAreSigned && !token();
+  part(!name ? "name" : isUnproven ? "token" : "room").focus();
+}
+
+/** What proves the name, where names are signed: of this tab, as the name is. */
+function token() {
+  return (namesAreSigned && recall("sessionStorage", "guest-token")) || "";
+}
+
+/** A token is for one name, so that need not be typed. */
+function showNameOfToken() {
+  const name = nameIn(part("token").value.trim());
+  if (!name) return;
+  part("name").value = name;
+  part("name").setAttribute("aria-invalid", "false");
+  part("desk-problem").textContent = "";
 }
 
 function showRecent() {
@@ -95,13 +113,20 @@ function enterFromDesk(event) {
   event.preventDefault();
   const name = part("name").value.trim();
   const room = part("room").value.trim();
+  const shown = part("token").value.trim();
   const badName = problemWith("Your name", name, NAME_BYTES);
+  const badToken = namesAreSigned && !shown ? "The token is missing." : null;
   const badRoom = problemWith("The room", room, ROOM_BYTES);
   part("name").setAttribute("aria-invalid", String(Boolean(badName)));
+  part("token").setAttribute("aria-invalid", String(Boolean(badToken)));
   part("room").setAttribute("aria-invalid", String(Boolean(badRoom)));
-  part("desk-problem").textContent = badName ?? badRoom ?? "";
-  if (badName || badRoom) part(badName ? "name" : "room").focus();
-  else enter(name, room);
+  part("desk-problem").textContent = badName ?? badToken ?? badRoom ?? "";
+  if (badName || badToken || badRoom) {
+    part(badName ? "name" : badToken ? "token" : "room").focus();
+    return;
+  }
+  if (namesAreSigned) remember("sessionStorage", "guest-token", shown);
+  enter(name, room);
 }
 
 // ---- The room.
@@ -124,7 +149,7 @@ function enter(name, room) {
   talk.clear();
   hideNotice();
   unread = 0;
-  visit = new Visit({ name, room, messageBytes }, view);
+  visit = new Visit({ name, room, messageBytes, token: token() }, view);
   showTitle();
   showPeople();
   part("text").focus();
@@ -137,6 +162,13 @@ function leave() {
   setAddress("");
   const room = part("room-name").textContent;
   showDesk(room);
+}
+
+/** Another token is needed: back to the desk, where it is asked for. */
+function askForToken() {
+  remember("sessionStorage", "guest-token", "");
+  leave();
+  part("token").focus();
 }
 
 function addressChanged() {
@@ -153,6 +185,7 @@ const view = {
   state: showState,
   facts: showFacts,
   people: () => soon(showPeople),
+  askForToken,
   notice: showNotice,
   noticeIsOver(...about) {
     if (about.includes(part("notice").dataset.about)) hideNotice();
@@ -293,6 +326,7 @@ function comeBack() {
 }
 
 part("enter").addEventListener("submit", enterFromDesk);
+part("token").addEventListener("input", showNameOfToken);
 part("say").addEventListener("submit", say);
 part("text").addEventListener("keydown", sendOnEnter);
 part("text").addEventListener("input", showLeft);

@@ -3,6 +3,7 @@
 import { Presence, Refused, Socket } from "./channel.js";
 import { byteLength, passes, sentence, whatToDo } from "./words.js";
 
+const SOCKET = "/socket/websocket";
 const RESTARTED = "Room restarted: new incarnation, history gone.";
 // After how many tries in a row that failed the page asks why.
 const TRIES_BEFORE_ASKING = 2;
@@ -12,6 +13,7 @@ export class Visit {
   room;
   presence = new Presence();
   #view;
+  #params;
   #socket;
   #channel;
   #messageBytes;
@@ -21,15 +23,17 @@ export class Visit {
   #isOver = false;
 
   /**
-   * @param {{name: string, room: string, messageBytes: number}} guest
+   * @param {{name: string, room: string, messageBytes: number, token: string}} guest `token` where
+   *   names are signed
    * @param {object} view where things are shown: see rooms.js
    */
-  constructor({ name, room, messageBytes }, view) {
+  constructor({ name, room, messageBytes, token }, view) {
     this.name = name;
     this.room = room;
     this.#messageBytes = messageBytes;
     this.#view = view;
-    this.#socket = new Socket("/socket/websocket", { user: name }, (state, detail) =>
+    this.#params = token ? { user: name, token } : { user: name };
+    this.#socket = new Socket(SOCKET, this.#params, (state, detail) =>
       this.#socketIs(state, detail),
     );
     this.#channel = this.#socket.channel(`room:${room}`);
@@ -96,9 +100,13 @@ export class Visit {
   async #askWhy() {
     const notice = { about: "socket", kind: "error" };
     try {
-      const answer = await fetch("/socket/websocket", { method: "POST" });
+      // A foreign page is refused whatever it says; a guest, by name and token.
+      let answer = await fetch(SOCKET, { method: "POST" });
+      if (answer.status !== 403) answer = await fetch(`${SOCKET}?${new URLSearchParams(this.#params)}`);
       const { code, detail } = await answer.json();
-      if (answer.status !== 403 || this.#isOver) return;
+      if (this.#isOver) return;
+      if (answer.status === 401) return this.#isUnproven(detail, code);
+      if (answer.status !== 403) return;
       const text = `${sentence(detail)} ${whatToDo(code)}`;
       this.#view.notice({ ...notice, title: "The server does not let this page in", text, code });
     } catch {
@@ -106,6 +114,20 @@ export class Visit {
       const text = "This page keeps trying, and joins again when it is back.";
       this.#view.notice({ ...notice, title: "The server cannot be reached", text });
     }
+  }
+
+  /** No token, or none that is good: to try on is of no use. */
+  #isUnproven(detail, code) {
+    this.#socket.close();
+    this.#view.state("off", "not let in");
+    this.#view.notice({
+      about: "socket",
+      kind: "error",
+      title: "The server does not take this name",
+      text: `${sentence(detail)} ${whatToDo(code)}`,
+      code,
+      action: { word: "Show a token", run: () => this.#view.askForToken() },
+    });
   }
 
   #joined(welcome) {
@@ -157,13 +179,16 @@ export class Visit {
   }
 
   #refused(refused) {
+    if (refused.code === "unauthorized") return this.#isUnproven(refused.message, refused.code);
+    const isForbidden = refused.code === "forbidden";
     const again = passes(refused.code);
     this.#view.state(again ? "busy" : "off", again ? "trying again" : "not let in");
     this.#view.notice({
       about: "join",
       kind: "error",
       title: "The room cannot be joined",
-      text: `${sentence(refused.message)} ${whatToDo(refused.code)}`,
+      // The page may be here, or the socket would not be open: it is the room that is not for all.
+      text: `${sentence(refused.message)} ${whatToDo(isForbidden ? "not_for_you" : refused.code)}`,
       code: refused.code,
       action: again ? null : { word: "Try again", run: () => this.#joinAnew() },
     });

@@ -3,8 +3,9 @@
 const TO_DO = {
   bad_key: "Choose a room name of 1 to 255 bytes without control characters.",
   bad_request: "Reload this page; if that does not help, it and the server do not fit together.",
-  unauthorized: "Ask whoever runs this server for a token.",
+  unauthorized: "Show a token that is for this name; whoever runs this server has them.",
   forbidden: "Open this page under the address that the server printed when it started.",
+  not_for_you: "Choose another room, or leave and show another token.",
   too_many_members: "Wait until somebody leaves, or choose another room.",
   start_declined: "Choose another room.",
   start_cycle: "Choose another room.",
@@ -44,6 +45,18 @@ export function sentence(text) {
 
 export function plural(count, one, many) {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** The name that a signed token is for, or null. Whether the token is good, the server says. */
+export function nameIn(token) {
+  try {
+    const part = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const claims = Uint8Array.from(atob(part), (char) => char.codePointAt(0));
+    const { sub } = JSON.parse(new TextDecoder().decode(claims));
+    return typeof sub === "string" ? sub : null;
+  } catch {
+    return null;
+  }
 }
 
 const bytes = new TextEncoder();

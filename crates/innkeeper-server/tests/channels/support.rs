@@ -54,7 +54,7 @@ impl Server {
                 // Also when the test has dropped it.
                 let _ = stopped.await;
             };
-            innkeeper_server::run(listeners, config, shutdown).await.unwrap()
+            innkeeper_server::run(listeners, config, shutdown, || {}).await.unwrap()
         });
         Server { address, stop, run }
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+    Change, Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
 };
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::{Settings, VERSIONS};
 use innkeeper_server::Joining;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::server::{SOON, Server};
@@ -29,15 +30,18 @@ pub(crate) const DEALT: (u16, u16) = (5, 3);
 #[derive(Default)]
 pub(crate) struct World {
     memory: Memory,
-    /// Whether the coordinator answers nobody.
+    /// Whether the coordinator carries nothing out.
     pub(crate) is_away: Arc<AtomicBool>,
+    /// While this is so nobody is told what is written down: nobody joins.
+    pub(crate) is_mute: watch::Sender<bool>,
     pub(crate) wires: Wires,
 }
 
-/// A coordinator that can be away.
+/// A coordinator that can be away, or mute.
 struct Away {
-    real: Memory,
+    memory: Memory,
     is_away: Arc<AtomicBool>,
+    is_mute: watch::Receiver<bool>,
 }
 
 impl Coordinator for Away {
@@ -49,7 +53,7 @@ impl Coordinator for Away {
         if self.is_away.load(Relaxed) {
             return Box::pin(async { Err(CoordinatorError::NotDone("it is away".to_owned())) });
         }
-        self.real.commit(transaction, within)
+        self.memory.commit(transaction, within)
     }
 
     fn list(
@@ -57,7 +61,12 @@ impl Coordinator for Away {
         prefix: String,
         within: Duration,
     ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.real.list(prefix, within)
+        let mut is_mute = self.is_mute.clone();
+        Box::pin(async move {
+            // The test has ended if it is gone.
+            let _ = is_mute.wait_for(|is_mute| !is_mute).await;
+            self.memory.list(prefix, within).await
+        })
     }
 
     fn watch(
@@ -66,7 +75,7 @@ impl Coordinator for Away {
         after: Revision,
         within: Duration,
     ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.real.watch(prefix, after, within)
+        self.memory.watch(prefix, after, within)
     }
 }
 
@@ -84,14 +93,27 @@ impl World {
             versions: VERSIONS,
         };
         let net = Arc::new(self.wires.port(&settings.address));
-        let (real, is_away) = (self.memory.clone(), self.is_away.clone());
-        let coordinator = Arc::new(Away { real, is_away });
+        let (memory, is_away) = (self.memory.clone(), self.is_away.clone());
+        let coordinator = Arc::new(Away { memory, is_away, is_mute: self.is_mute.subscribe() });
         let joining = Joining { coordinator, clock: Arc::new(Machine), net, settings, home: None };
         Server::with(|config| {
             config.node = name.to_owned();
             config.cluster = Some(joining);
         })
         .await
+    }
+
+    /// The sessions that there are, as they are written down.
+    pub(crate) async fn sessions(&self) -> Vec<String> {
+        let nodes = self.memory.list("test/node/".to_owned(), SOON).await.unwrap();
+        nodes.entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    /// Ends all sessions, as if their time were over.
+    pub(crate) async fn end_sessions(&self) {
+        let writes = self.sessions().await.into_iter().map(Change::Delete).collect();
+        let end = Transaction { compares: Vec::new(), writes };
+        assert!(self.memory.commit(end, SOON).await.unwrap().done);
     }
 
     /// The nodes `a` and `b`, each with its shards.

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use innkeeper_server::{Config, Drained, Listeners, run};
@@ -14,6 +16,7 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) kv: SocketAddr,
     shutdown: Option<oneshot::Sender<()>>,
+    ready: Arc<AtomicBool>,
     running: JoinHandle<Drained>,
 }
 
@@ -34,18 +37,25 @@ impl Server {
         set(&mut config);
         let (shutdown, told) = oneshot::channel::<()>();
         let listeners = Listeners { http, kv: Some(kv) };
+        let ready = Arc::new(AtomicBool::new(false));
+        let is_ready = ready.clone();
         let running = tokio::spawn(async move {
             let told = async {
                 let _ = told.await;
             };
-            run(listeners, config, told).await.unwrap()
+            run(listeners, config, told, || is_ready.store(true, Ordering::Relaxed)).await.unwrap()
         });
-        Server { http: http_at, kv: kv_at, shutdown: Some(shutdown), running }
+        Server { http: http_at, kv: kv_at, shutdown: Some(shutdown), ready, running }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         // One that listens everywhere is reached on loopback.
         format!("http://127.0.0.1:{}{path}", self.http.port())
+    }
+
+    /// Whether it has said that it serves.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
     }
 
     /// Tells it to drain; it goes on in the background.

@@ -61,7 +61,7 @@ pub struct KeyedBuilder<K: Key, P: Process> {
 }
 
 /// Makes the placement of the scope, by its name.
-type Place<K, P> = Box<dyn FnOnce(&str) -> Arc<dyn Placement<K, P>> + Send>;
+type Place<K, P> = Box<dyn FnOnce(&str) -> Option<Arc<dyn Placement<K, P>>> + Send>;
 
 impl<K: Key, P: Process> Keyed<K, P> {
     /// Sets up a scope whose processes are started with their key, or a part of it, as arguments.
@@ -135,7 +135,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     }
 
     /// How many keys may be taken at once. Default: a million. On a cluster that is for each node:
-    /// nobody counts over all of them before a start.
+    /// nobody counts over all of them before a start, and keys that come from another node with
+    /// what their processes had are let in beyond it.
     pub fn max_children(mut self, max: usize) -> Self {
         self.max_children = max;
         self
@@ -149,14 +150,15 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     }
 
     /// How many processes may be started each second, whoever asks. Default: any number. On a
-    /// cluster that is for each node, where the process starts, whichever node was asked.
+    /// cluster that is for each node, where the process starts, whichever node was asked; one
+    /// that goes on where its key has moved is not counted.
     pub fn start_rate(mut self, rate: StartRate) -> Self {
         self.start_rate = Some(rate);
         self
     }
 
     /// Has the processes run wherever this says: on the nodes of a cluster. The scope has the same
-    /// name on each of them, and each starts it.
+    /// name on each of them, each starts it, and no other scope there has that name.
     ///
     /// The code that asks stays as it is. Which node a key's process runs on is not for it to
     /// know; what may go wrong besides is in [`Away`](crate::Away).
@@ -175,17 +177,23 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
     /// restarted, this same scope opens again, empty.
     ///
     /// # Errors
-    /// [`StartChildError`] if the supervisor has a child of that name, or is ending, or if there
-    /// can be no such scope.
+    /// [`StartChildError`] if the supervisor has a child of that name, or the cluster a scope of
+    /// that name on this node, or the supervisor is ending, or if there can be no such scope.
     pub async fn start(self, supervisor: &Supervisor) -> Result<Keyed<K, P>, StartChildError> {
         self.spec.check(false)?;
         for budget in [Some(&self.budget), self.group_budget.as_ref()].into_iter().flatten() {
             budget.check()?;
         }
+        let placement = match self.place {
+            Some(place) => Some(
+                place(&self.name)
+                    .ok_or_else(|| StartChildError::AlreadyPlaced { name: self.name.clone() })?,
+            ),
+            None => None,
+        };
         let table = Arc::new(Table::new());
         // Closed until the supervisor starts it.
         table.close();
-        let placement = self.place.map(|place| place(&self.name));
         let shared = Arc::new(Shared {
             policy: Policy {
                 restart: self.spec.restart,

@@ -107,7 +107,7 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
     /// Where there may be something to start, to wait for or to compare.
     #[cold]
     fn poll_slowly(&mut self, cx: &mut Context<'_>, seen: Seen<K, P>) -> Poll<Answer<P>> {
-        match look(self.scope, self.key, seen, &mut self.wanted, None, self.starts)? {
+        match self.scope.find_or_start(self.key, seen, &mut self.wanted, None, self.starts)? {
             Found::Live(cell, incarnation) => {
                 self.scope.check_args(&cell, &self.wanted)?;
                 Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
@@ -119,22 +119,6 @@ impl<K: Key, P: Process> GetOrStart<'_, K, P> {
                 self.wait.insert(Box::pin(wait)).as_mut().poll(cx)
             }
         }
-    }
-}
-
-/// The cell of a key, started if that is wanted.
-pub(super) fn look<K: Key, P: Process>(
-    scope: &Scope<K, P>,
-    key: &K,
-    seen: Seen<K, P>,
-    wanted: &mut Wanted<'_, P>,
-    under: Under<'_>,
-    starts: bool,
-) -> Result<Found<K, P>, GetError> {
-    if starts {
-        scope.find_or_start(key, seen, wanted, under)
-    } else {
-        scope.look(seen, under)?.ok_or(GetError::NotFound)
     }
 }
 
@@ -193,7 +177,7 @@ pub(super) async fn wait<K: Key, P: Process>(
         if clock::now() >= deadline {
             return Err(GetError::Timeout { waited: timeout });
         }
-        found = look(scope, key, scope.see(key), &mut wanted, under, starts)?;
+        found = scope.find_or_start(key, scope.see(key), &mut wanted, under, starts)?;
     }
 }
 

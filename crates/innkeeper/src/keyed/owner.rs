@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tracing::Span;
+use tracing::span::Id;
+
 use crate::cell::Cell;
 use crate::child_spec::ChildSpec;
 use crate::clock::Moment;
@@ -19,6 +22,7 @@ use crate::placement::{Placed, Standing, Tenure};
 use crate::process::Process;
 use crate::registry::slot::Ruling;
 use crate::registry::table::Row;
+use crate::trace::TARGET;
 
 pub(crate) type KeyedCell<K, P> = Cell<KeyedOwner<K, P>>;
 
@@ -120,6 +124,22 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
         }
     }
 
+    fn span(&self, incarnation: Incarnation, parent: Option<Id>) -> Span {
+        let (process, key) = (&*self.shared.name, &self.key);
+        let tenure = self.placed().map(Placed::tenure);
+        tracing::debug_span!(
+            target: TARGET,
+            parent: parent,
+            "handle",
+            process,
+            ?key,
+            %incarnation,
+            node = tenure.and_then(|tenure| tenure.node()),
+            shard = tenure.map(|tenure| tenure.shard()),
+            epoch = tenure.map(|tenure| tenure.epoch()),
+        )
+    }
+
     fn observe(&self, incarnation: Incarnation, what: What) {
         self.shared.tally.count(self.hash, &what);
         // The key's own code: a panic in it costs the event, and not the process.
@@ -137,20 +157,24 @@ impl<K: Key, P: Process> KeyedOwner<K, P> {
 
     /// Tells the log and the subscribers what happened.
     fn tell(&self, incarnation: Incarnation, what: What) {
-        let key = &self.key;
+        let (key, tenure) = (&self.key, self.placed().map(Placed::tenure));
+        let node = tenure.and_then(|tenure| tenure.node());
+        let shard = tenure.map(|tenure| tenure.shard());
+        let epoch = tenure.map(|tenure| tenure.epoch());
         match &what {
             What::Restarting { reason, .. } if reason.is_abnormal() => {
-                tracing::warn!(?key, %incarnation, %reason, "process crashed, restarting");
+                let what = "process crashed, restarting";
+                tracing::warn!(?key, node, shard, epoch, %incarnation, %reason, "{what}");
             }
             What::Parked(reason) => {
-                tracing::error!(?key, %incarnation, %reason, "process parked");
+                tracing::error!(?key, node, shard, epoch, %incarnation, %reason, "process parked");
             }
             What::Stopped(reason) if reason.is_abnormal() => {
-                tracing::warn!(?key, %incarnation, %reason, "process ended");
+                tracing::warn!(?key, node, shard, epoch, %incarnation, %reason, "process ended");
             }
             What::StateTooLarge { bytes } => {
                 let max = limits::HANDOFF_BYTES_MAX;
-                tracing::error!(?key, %incarnation, bytes, max, "state too large to be handed over");
+                tracing::error!(?key, %incarnation, bytes, max, "state is too large to go along");
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use crate::keyed::get::{self, Answer};
 use crate::keyed::owner::KeyedCell;
 use crate::keyed::scope::{Found, Scope, Wanted};
 use crate::keyed::via::{mailbox, no_process};
-use crate::keyed::{Key, Outcome, stop};
+use crate::keyed::{Key, Outcome, kept, stop};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
 use crate::placement::{Packed, Placed, Placement, Standing, Tenure};
@@ -115,7 +115,7 @@ pub(crate) async fn get_here<K: Key, P: Process>(
     timeout: Duration,
 ) -> Answer<P> {
     let mut wanted = Wanted { args: None, client };
-    match get::look(scope, key, scope.see(key), &mut wanted, Some(tenure), starts)? {
+    match scope.find_or_start(key, scope.see(key), &mut wanted, Some(tenure), starts)? {
         Found::Live(cell, incarnation) => Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))),
         found @ Found::Cell { .. } => {
             get::wait(scope, key, wanted, Some(tenure), starts, timeout, found).await
@@ -268,7 +268,7 @@ pub(super) async fn stop<K: Key, P: Process>(
     let mut tries = Tries::within(timeout);
     loop {
         let stopped = match placement.here(key) {
-            Some(tenure) => stop_here(scope, &*tenure, key, reason.clone(), tries.left()).await,
+            Some(tenure) => stop_here(scope, &tenure, key, reason.clone(), tries.left()).await,
             None => placement.stop(key, reason.clone(), tries.left()).await,
         };
         match stopped {
@@ -281,17 +281,23 @@ pub(super) async fn stop<K: Key, P: Process>(
 /// One try, on this node.
 pub(crate) async fn stop_here<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
-    tenure: &dyn Tenure,
+    tenure: &Arc<dyn Tenure>,
     key: &K,
     reason: ExitReason,
     timeout: Duration,
 ) -> Result<(), StopError> {
-    if let Some(away) = away(tenure) {
+    if let Some(away) = away(&**tenure) {
         return Err(StopError::Away(away));
     }
-    let stopped = stop::stop(scope, key, reason, timeout).await;
+    let deadline = clock::now().after(timeout);
+    let was_kept = kept::begin(scope, tenure, key, timeout).await?;
+    let stopped = stop::stop(scope, key, reason, deadline.since(clock::now())).await;
+    let stopped = match stopped {
+        Err(StopError::NotFound) if was_kept => Ok(()),
+        stopped => stopped,
+    };
     // That there is nothing counts from the instant at which this node was sure to know.
-    away(tenure).map_or(stopped, |away| Err(StopError::Away(away)))
+    away(&**tenure).map_or(stopped, |away| Err(StopError::Away(away)))
 }
 
 /// A snapshot of the process of a key, wherever it is.
@@ -320,6 +326,11 @@ pub(crate) fn info_here<K: Key, P: Process>(
     tenure: &Arc<dyn Tenure>,
     key: &K,
 ) -> Result<Option<ProcessInfo>, Away> {
+    if scope.shared.kept(key, Some(tenure)).is_some() {
+        // What comes of it is seen below.
+        let (seen, nothing) = (scope.see(key), &mut Wanted::nothing());
+        drop(scope.find_or_start(key, seen, nothing, Some(tenure), false));
+    }
     // What is left of an earlier tenure is not the process of the key any more.
     let cell = scope.find(key).filter(|cell| cell.owner.runs_under(tenure));
     let info = cell.map(|cell| scope.describe(&cell)).filter(|info| info.state.is_some());

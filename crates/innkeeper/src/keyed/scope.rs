@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use crate::cell::{Asked, Cell, Stopping};
 use crate::child_spec::{ChildSpec, RestartBudget, Shutdown};
 use crate::clock::{self, Moment};
-use crate::error::GetError;
+use crate::error::{Away, GetError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
 use crate::keyed::Key;
@@ -23,7 +23,7 @@ use crate::keyed::placed::away;
 use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
-use crate::placement::{Placement, Tenure};
+use crate::placement::{Kept, Placement, Tenure};
 use crate::process::Process;
 use crate::rate::StartRate;
 use crate::registry::slot::Policy;
@@ -136,19 +136,25 @@ impl<K: Key, P: Process> Scope<K, P> {
         })
     }
 
-    /// Uses the cell of a key that was seen, or makes one and has it run.
+    /// Uses the cell of a key that was seen, or makes one and has it run: if that is wanted, or if
+    /// the process of the key was handed over and has not begun.
     pub(crate) fn find_or_start(
         &self,
         key: &K,
         seen: Seen<K, P>,
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
+        starts: bool,
     ) -> Result<Found<K, P>, GetError> {
         let hash = seen.hash;
-        match self.look(seen, under)? {
-            Some(found) => Ok(found),
-            None => self.start(key, hash, wanted, under),
+        if let Some(found) = self.look(seen, under)? {
+            return Ok(found);
         }
+        let kept = self.shared.kept(key, under);
+        if !starts && kept.is_none() {
+            return Err(GetError::NotFound);
+        }
+        self.start(key, hash, wanted, under, kept)
     }
 
     /// Starts a process, unless somebody else did in the meantime.
@@ -158,6 +164,7 @@ impl<K: Key, P: Process> Scope<K, P> {
         hash: u64,
         wanted: &mut Wanted<'_, P>,
         under: Under<'_>,
+        kept: Option<Kept>,
     ) -> Result<Found<K, P>, GetError> {
         let shared = &self.shared;
         // The key is cloned before the lock is taken: that is user code.
@@ -169,7 +176,13 @@ impl<K: Key, P: Process> Scope<K, P> {
             if let Some(away) = under.and_then(|tenure| away(&**tenure)) {
                 return Err(Failed(GetError::Away(away)));
             }
-            self.take_rates(wanted.client)?;
+            match &kept {
+                None => self.take_rates(wanted.client)?,
+                // It was let in where it came from.
+                Some(kept) if kept() => {}
+                // It has begun meanwhile, and perhaps ended: that is to be looked at anew.
+                Some(_) => return Err(Failed(GetError::Away(Away::NotOwner))),
+            }
             let owner = KeyedOwner {
                 key: key_of_cell.take().unwrap_or_else(|| key.clone()),
                 hash,
@@ -179,9 +192,10 @@ impl<K: Key, P: Process> Scope<K, P> {
             };
             Ok(Cell::new(owner, now))
         };
+        let max = if kept.is_some() { usize::MAX } else { shared.max_children };
         let entered = self.table.enter(
             hash,
-            shared.max_children,
+            max,
             |cell| cell.owner.key == *key,
             |cell| cell.is_vacant(),
             make,
@@ -194,7 +208,8 @@ impl<K: Key, P: Process> Scope<K, P> {
                 }
                 // Only now: the drop of a key may panic.
                 drop(replaced);
-                Ok(Found::Cell { cell, asked, made: Some(now) })
+                // One that was handed over was there before.
+                Ok(Found::Cell { cell, asked, made: kept.is_none().then_some(now) })
             }
             Ok(Entered::Existing(cell)) => {
                 let asked = cell.ask();

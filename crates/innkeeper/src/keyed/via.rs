@@ -147,7 +147,7 @@ impl<M: Message, T> fmt::Debug for ViaCall<'_, M, T> {
 /// A cast to a key under way; see [`Via::cast`].
 ///
 /// # Cancel safety
-/// Dropped before it is ready, it was not sent.
+/// Dropped before it is ready, it was not sent; to a process on another node it may have been.
 #[must_use = "nothing is sent until the cast is awaited"]
 pub struct ViaCast<'a, M: Message> {
     future: Pin<Box<dyn Future<Output = Result<(), CastError<M>>> + Send + 'a>>,
@@ -240,7 +240,7 @@ pub(super) async fn mailbox<K: Key, P: Process>(
     timeout: Duration,
 ) -> Result<Arc<KeyedCell<K, P>>, GetError> {
     loop {
-        match scope.find_or_start(key, scope.see(key), &mut Wanted::nothing(), under)? {
+        match scope.find_or_start(key, scope.see(key), &mut Wanted::nothing(), under, true)? {
             Found::Live(cell, _) => return Ok(cell),
             Found::Cell { cell, asked, .. } => match asked {
                 Asked::Found(_) | Asked::Wait(..) => return Ok(cell),

@@ -117,7 +117,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
         within: Duration,
     ) -> Result<(), StopError> {
         let scope = self.scope.upgrade().ok_or(StopError::NotFound)?;
-        keyed::stop_here(&scope, &**tenure, key, reason, within).await
+        keyed::stop_here(&scope, tenure, key, reason, within).await
     }
 
     /// The address of one incarnation, if it runs here.

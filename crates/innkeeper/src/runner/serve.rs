@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{self, Poll};
 
+use tracing::{Instrument, Span};
+
 use crate::call::ReplyTo;
 use crate::cell::{self, Cell, MessageOf, Taken, Turn, Work};
 use crate::context::{Context, Wish};
@@ -16,6 +18,7 @@ use crate::observe::What;
 use crate::owner::Owner;
 use crate::process::Process;
 use crate::seam::yield_now;
+use crate::trace;
 
 /// How the messages of a live incarnation came to an end.
 pub(super) enum End {
@@ -68,7 +71,7 @@ pub(super) async fn serve<O: Owner>(
                 }
                 Some(Wish::StopIfIdle) | None => {}
             }
-            let mut begun = Begun { is_cast: true, panicked: None };
+            let mut begun = Begun { is_cast: true, panicked: None, span: None };
             // Made where it stays: moved, it would be waited for.
             let code = pin!(if !extras_first && let Some(envelope) = taken.pop() {
                 begun.code_of(cell, state, envelope, ctx)
@@ -90,10 +93,11 @@ pub(super) async fn serve<O: Owner>(
                 }
             });
             extras_first = false;
-            let Begun { is_cast, panicked } = begun;
-            let done = match panicked {
-                None => guarded(cell, Limit::Handler, code).await,
-                Some(reason) => Err(Interrupt::Panicked(reason)),
+            let Begun { is_cast, panicked, span } = begun;
+            let done = match (panicked, span) {
+                (None, None) => guarded(cell, Limit::Handler, code).await,
+                (None, Some(span)) => guarded(cell, Limit::Handler, code).instrument(*span).await,
+                (Some(reason), _) => Err(Interrupt::Panicked(reason)),
             };
             if let Err(interrupt) = done {
                 if is_cast {
@@ -111,6 +115,7 @@ pub(super) async fn serve<O: Owner>(
 struct Begun {
     is_cast: bool,
     panicked: Option<Box<ExitReason>>,
+    span: Option<Box<Span>>,
 }
 
 impl Begun {
@@ -124,6 +129,9 @@ impl Begun {
         ctx: &'a mut Context<O::Process>,
     ) -> Option<impl Future<Output = ()> + Send + use<'a, O>> {
         self.is_cast = answer.is_none();
+        if trace::is_wanted() {
+            self.span = trace::handling(cell, answer.as_ref().and_then(|answer| answer.caller()));
+        }
         let reply = ReplyTo::new(cell.outward(answer));
         let code = contained(|| state.handle(message, reply, ctx));
         code.map_err(|reason| self.panicked = Some(reason)).ok()

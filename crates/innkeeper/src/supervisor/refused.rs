@@ -22,6 +22,11 @@ pub enum StartChildError {
     ShuttingDown,
     /// It could not be started.
     Failed(GetError),
+    /// A scope of that name is placed there already: each would have a process of a key.
+    AlreadyPlaced {
+        /// The name of both.
+        name: String,
+    },
     /// There can be no such child; nothing was asked of the supervisor.
     BadSpec(BadSpec),
 }
@@ -36,6 +41,10 @@ impl fmt::Display for StartChildError {
             StartChildError::MaxChildren { max } => write!(f, "{max} children run already"),
             StartChildError::ShuttingDown => f.write_str("the supervisor is not running"),
             StartChildError::Failed(error) => error.fmt(f),
+            StartChildError::AlreadyPlaced { name } => {
+                write!(f, "scope `{name}`: one of that name is placed there already; ")?;
+                f.write_str("give each a name of its own, the same on every node")
+            }
             StartChildError::BadSpec(bad) => bad.fmt(f),
         }
     }

@@ -34,5 +34,6 @@ mod subscribe;
 mod supervisor;
 mod task;
 mod timers;
+mod traces;
 mod trees;
 mod watch;

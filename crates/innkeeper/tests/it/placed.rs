@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use innkeeper::placement::{
-    Distant, Failed, Hosted, Later, Pending, Placement, Placer, Standing, Tenure, distant,
+    Distant, Failed, Hosted, Kept, Later, Pending, Placement, Placer, Standing, Tenure, distant,
 };
 use innkeeper::{
     Away, CallError, ExitReason, Gathered, GetError, Hearing, Incarnation, KeyRange, Keyed,
@@ -49,6 +49,10 @@ impl Tenure for Right {
 
     fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some("here")
     }
 
     fn begin(&self) -> Standing {
@@ -99,8 +103,8 @@ impl<P: innkeeper::Process> Clone for Cluster<P> {
 }
 
 impl<P: innkeeper::Process> Placer<Key, P> for Cluster<P> {
-    fn placement(&self, _: &str) -> Arc<dyn Placement<Key, P>> {
-        self.0.clone()
+    fn placement(&self, _: &str) -> Option<Arc<dyn Placement<Key, P>>> {
+        Some(self.0.clone())
     }
 }
 
@@ -114,6 +118,10 @@ impl<P: innkeeper::Process> Placement<Key, P> for Here<P> {
     fn here(&self, _: &Key) -> Option<Arc<dyn Tenure>> {
         let right = self.right.lock().unwrap().clone()?;
         Some(right)
+    }
+
+    fn kept(&self, key: &Key, tenure: &dyn Tenure) -> Option<Kept> {
+        self.handed(key, tenure).map(|_| -> Kept { Box::new(|| true) })
     }
 
     fn handed(&self, _: &Key, tenure: &dyn Tenure) -> Option<Vec<u8>> {
@@ -225,6 +233,27 @@ async fn rooms(house: &House, right: &Arc<Right>) -> (Keyed<Key, Room>, Cluster<
 
 async fn room(rooms: &Keyed<Key, Room>, name: &str) -> ProcessRef<Say> {
     rooms.get_or_start(&key(name)).await.unwrap().process().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_a_placed_process_says_where_it_ran_and_under_which_epoch() {
+    let (collected, _guard) = crate::traces::collect();
+    let (house, right) = (House::new(), Right::new(7));
+    let (rooms, _cluster) = rooms(&house, &right).await;
+    let room = room(&rooms, "a").await;
+    let crashed = room.call(Say::Panic).await;
+    assert!(matches!(crashed, Err(CallError::Unknown(Unknown::Crashed))), "{crashed:?}");
+    let handled = collected.handled().remove(0);
+    let events = collected.events.lock().unwrap();
+    let told = |what| events.iter().find(|event| event.fields["message"] == what);
+    for told in [&handled, told("process crashed, restarting").unwrap()] {
+        let says = |name| told.fields.get(name).map(String::as_str);
+        assert_eq!(says("key"), Some("\"a\""), "{told:?}");
+        assert_eq!(
+            (says("node"), says("shard"), says("epoch")),
+            (Some("here"), Some("0"), Some("7"))
+        );
+    }
 }
 
 /// C3

@@ -1,3 +1,5 @@
+//! What is done about orders, of two nodes within one process.
+
 #![allow(clippy::disallowed_methods)] // The clock is the runtime's, which tests hold still.
 
 use std::time::Duration;
@@ -6,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::coordinator::memory::Memory;
+use crate::coordinator::{Change, Coordinator, Transaction};
 use crate::limits;
 use crate::net::memory::Memory as Wires;
 use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
@@ -87,4 +90,33 @@ async fn a_shard_stays_where_it_is_while_too_much_arrives_elsewhere() {
     sleep(limits::ARRIVING_WAIT).await;
     a.node().give(shard, to).await;
     until(|| b.node().gate(shard) == Gate::Open(epoch + 1)).await;
+}
+
+/// P16: as after a node that died in the midst of giving.
+#[tokio::test(start_paused = true)]
+async fn what_came_with_a_shard_is_dropped_when_that_goes_elsewhere() {
+    let (memory, wires, began) = (Memory::new(), Wires::new(), Instant::now());
+    let a = join("a", &memory, &wires, began).await;
+    let b = join("b", &memory, &wires, began).await;
+    let shard = 0;
+    let epoch_at = |node: &Cluster| node.node().owner(shard).map_or(0, |owned| owned.epoch);
+    until(|| epoch_at(&a) > 0 && epoch_at(&a) == epoch_at(&b)).await;
+    sleep(5 * SECOND).await;
+    let other = if a.node().gate(shard) == Gate::Shut { &a } else { &b };
+    let epoch = epoch_at(other) + 1;
+    let body = asked::write(&Vec::<Bag>::new()).unwrap();
+    let part = Part { under: Under { shard, epoch }, number: 0, count: 2, body };
+    assert!(other.inner.arrive(&part));
+    let has_it = || other.inner.desks[usize::from(shard)].arriving.lock().is_some();
+    assert!(has_it());
+    // Its owner claims it once more.
+    let key = format!("test/shard/{shard:05}");
+    let entries = memory.list(key.clone(), SECOND).await.unwrap().entries;
+    let entry = entries.into_iter().find(|entry| entry.key == key).unwrap();
+    let text = String::from_utf8(entry.value.unwrap().to_vec()).unwrap();
+    let text = text.replace(&format!("epoch={}\n", epoch - 1), &format!("epoch={epoch}\n"));
+    let claim =
+        Transaction { writes: vec![Change::Put(key, text.into())], ..Transaction::default() };
+    assert!(memory.commit(claim, SECOND).await.unwrap().done);
+    until(|| epoch_at(other) == epoch && !has_it()).await;
 }

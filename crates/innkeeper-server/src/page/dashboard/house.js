@@ -9,6 +9,7 @@ function open(desk, main) {
   const nodes = make("tbody");
   const board = make("div", { class: "board" });
   const about = make("p", { class: "about" });
+  const ledger = new Ledger();
   const problem = make("div");
   const head = ["Node", "State", "Rooms", "Shards", "Weight", "Session left", "Version", "Up for"];
   let drawn = "";
@@ -18,7 +19,7 @@ function open(desk, main) {
       make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
       nodes)),
     make("section", { "aria-labelledby": "shards" }, make("h2", { id: "shards" }, "Shards"), about,
-      make("div", { class: "scroll" }, board)),
+      make("div", { class: "scroll" }, board), ledger.element),
   );
   return desk.repeat(async () => {
     try {
@@ -31,6 +32,7 @@ function open(desk, main) {
       if (now === drawn) return;
       drawn = now;
       about.textContent = said(shards);
+      ledger.show(shards);
       board.replaceChildren(...names.map((name) => shardRow(name, shards)));
     } catch (error) {
       problem.replaceChildren(trouble(error));
@@ -82,6 +84,38 @@ function shardRow(name, shards) {
     make("div", { class: "holes", role: "img", "data-small": shards.length > ROOMY || null,
       "aria-label": `${name} has ${count(mine.length)} of ${count(shards.length)} shards: ${words}`,
     }, ...holes));
+}
+
+/** Each shard in words, with its epoch: for whoever cannot point at a hole. Made when it is opened. */
+class Ledger {
+  #shards = [];
+  #rows = make("tbody");
+  element;
+
+  constructor() {
+    const head = ["Shard", "State", "Node", "Epoch"].map((name) =>
+      make("th", { scope: "col" }, name));
+    this.element = make("details", { class: "by-number", hidden: true,
+      ontoggle: () => this.#draw() },
+      make("summary", {}, "Every shard, with its epoch"),
+      make("div", { class: "scroll" }, make("table", { class: "rows" },
+        make("thead", {}, make("tr", {}, ...head)), this.#rows)));
+  }
+
+  show(shards) {
+    this.#shards = shards;
+    this.element.hidden = shards.length === 1;
+    this.#draw();
+  }
+
+  #draw() {
+    if (!this.element.open) return;
+    this.#rows.replaceChildren(...this.#shards.map(({ shard, node, epoch, state }) =>
+      make("tr", {}, make("th", { scope: "row" }, String(shard)),
+        make("td", { class: "in-state" }, stateMark(state)),
+        make("td", { class: "number", "data-name": "of" }, node ?? "nobody"),
+        make("td", { class: "number", "data-name": "epoch" }, count(epoch)))));
+  }
 }
 
 export const nodes = { title: () => "Nodes", open };

@@ -4,6 +4,8 @@ import { Spark } from "./chart.js";
 import { Refusal, ago, count, make, stateMark, trouble } from "./desk.js";
 
 const POINTS = 150;
+// Who is in it is asked of the room itself, so less often.
+const PEOPLE_MS = 5_000;
 
 /** What each state means to whoever waits for the room. */
 const MEANING = {
@@ -20,6 +22,7 @@ function open(desk, main, params) {
   const state = make("p", { class: "phase" });
   const facts = make("dl", { class: "facts" });
   const exits = make("ol", { class: "ledger" });
+  const people = make("div");
   const problem = make("div");
   const said = [];
   let last = null;
@@ -32,6 +35,8 @@ function open(desk, main, params) {
     make("section", { "aria-labelledby": "talk" },
       make("h2", { id: "talk" }, "Messages a second"), make("div", { class: "wide-chart" },
         spark.element)),
+    make("section", { "aria-labelledby": "members" },
+      make("h2", { id: "members" }, "Members"), people),
     make("section", { "aria-labelledby": "exits" }, make("h2", { id: "exits" }, "Last crashes"),
       exits),
   );
@@ -60,10 +65,22 @@ function open(desk, main, params) {
       throw error;
     }
   };
+  // Asked of the room itself, which may be busy: what is known without it does not wait for that.
+  const meet = async () => {
+    try {
+      showPeople(people, await desk.ask(`/api/rooms/${encodeURIComponent(key)}/members`));
+    } catch (error) {
+      const isGone = error instanceof Refusal && error.code === "not_found";
+      people.replaceChildren(isGone ? make("p", { class: "about" }, "Nobody.") : trouble(error));
+      throw error;
+    }
+  };
   const stop = desk.repeat(load);
+  const part = desk.repeat(meet, PEOPLE_MS);
   const unwatch = desk.watch((overview) => showActions(actions, desk, key, overview, load, problem));
   return () => {
     stop();
+    part();
     unwatch();
   };
 }
@@ -77,6 +94,25 @@ function showFacts(list, room, limits) {
   ];
   list.replaceChildren(...facts.map(([name, value]) =>
     make("div", { class: "fact" }, make("dt", {}, name), make("dd", {}, value))));
+}
+
+function showPeople(place, { members, count: all }) {
+  if (all === 0) return place.replaceChildren(make("p", { class: "about" }, "Nobody."));
+  const rows = members.map(({ user, since, connections, nodes }) => {
+    const times = connections > 1 ? make("span", { class: "unit" }, ` ×${count(connections)}`) : null;
+    const here = Date.now() - Date.parse(since);
+    return make("tr", {},
+      make("th", { scope: "row" }, make("bdi", {}, user), times),
+      make("td", { class: "number", "data-name": "for" },
+        make("time", { datetime: since, title: since }, ago(Math.max(here, 0)))),
+      make("td", { class: "number", "data-name": "from" }, nodes.join(", ")));
+  });
+  const head = ["Name", "Here for", "From node"].map((name) => make("th", { scope: "col" }, name));
+  const rest = all - members.length;
+  const more = rest > 0 ? make("p", { class: "about" }, `and ${count(rest)} more`) : "";
+  place.replaceChildren(make("div", { class: "scroll" },
+    make("table", { class: "rows people" }, make("thead", {}, make("tr", {}, ...head)),
+      make("tbody", {}, ...rows))), more);
 }
 
 function showExits(list, room) {
