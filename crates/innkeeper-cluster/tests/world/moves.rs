@@ -188,7 +188,7 @@ impl OfKey<'_> {
 impl History {
     /// Of all that was ever written.
     pub(crate) async fn of(memory: &Memory) -> History {
-        let mut watch = memory.watch("/".to_owned(), 0, Duration::ZERO).await.unwrap();
+        let mut watch = memory.watch(String::new(), 0, Duration::ZERO).await.unwrap();
         History::read(&watch.next().await.unwrap())
     }
 
