@@ -165,8 +165,7 @@ impl Room {
         })
     }
 
-    /// Lets somebody in. The reply frame is told here, so that nothing said later can come before
-    /// it.
+    /// Lets somebody in. The reply frame is told here: nothing said later can come before it.
     #[call]
     pub(crate) fn join(
         &mut self,
@@ -237,8 +236,8 @@ impl Room {
     }
 
     /// Tells everybody who has come and gone, and those who have come who is there. One of these is
-    /// under way while there is something to tell, behind what waits already: many joins at once
-    /// make one change and one list.
+    /// under way while there is something to tell, behind what waits already: many joins make
+    /// one change and one list.
     #[cast]
     pub(crate) fn tell_changes(&mut self, ctx: &mut Context<Self>) {
         let (diff, newcomers) = (take(&mut self.diff), take(&mut self.newcomers));
