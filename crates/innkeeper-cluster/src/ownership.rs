@@ -288,11 +288,7 @@ impl Ownership {
             }
             Event::Move { shard, to } => self.move_to(shard, to, &mut commands),
             Event::Drain => self.own.draining = true,
-            Event::Leave => {
-                // The others are told: it did not die.
-                self.own.draining = true;
-                self.own.leave_at(now);
-            }
+            Event::Leave => self.own.leave_at(now),
             Event::Rewound => self.end(Over::Rewound, &mut commands),
             Event::Quiesced { shard, epoch } => self.quiesced(shard, epoch, &mut commands),
             Event::Accepted { shard, epoch } => self.accepted(shard, epoch, &mut commands),

@@ -199,7 +199,9 @@ impl World {
         let config =
             Config { timing: self.timing, shards: 1, claims_max: 1, moves_max: 1, floor: 0 };
         let sent = Now { raw: sent, slept: 0 };
-        let machine = Ownership::new(config, Session { node, created }, member(slot), sent);
+        let mut machine = Ownership::new(config, Session { node, created }, member(slot), sent);
+        // That a node goes is news to the others, by which nothing is decided here.
+        machine.own.announced = true;
         let node =
             Node { machine, running: None, held: None, list: None, link: None, question: None };
         self.slots[slot] = Slot::Up(Box::new(node));

@@ -100,10 +100,12 @@ impl Ownership {
         }
     }
 
-    /// Tells the others that nothing is to be given to this node any more.
+    /// Tells the others that nothing is to be given to this node any more, and that it has not died
+    /// when its session ends.
     pub(crate) fn drain(&mut self, commands: &mut Vec<Command>) {
         let is_under_way = self.requests.values().any(|purpose| *purpose == Purpose::Announce);
-        if !self.own.draining || self.own.announced || is_under_way {
+        let goes = self.own.draining || self.own.leaving.is_some();
+        if !goes || self.own.announced || is_under_way {
             return;
         }
         self.own.member.draining = true;
@@ -120,7 +122,7 @@ impl Ownership {
     /// shut for good, and nothing that left before is taken any more, before the first word of it
     /// leaves.
     pub(crate) fn leave(&mut self, now: Now, commands: &mut Vec<Command>) {
-        if self.own.announced && !self.owns_any() {
+        if self.own.draining && self.own.announced && !self.owns_any() {
             self.own.leave_at(now);
         }
         let Some(since) = self.own.leaving else { return };
