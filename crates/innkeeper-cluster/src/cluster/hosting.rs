@@ -134,10 +134,20 @@ where
         Box::pin(async move {
             match self.asked(&message) {
                 Some(Ask::Look { of, look }) => self.show(&of, look, from.within).await,
-                asked => match self.admit(&message, asked, from.within).await {
-                    Ok((right, key, ask)) => self.answer(from, &right, &key, ask).await,
-                    Err(done) => done,
-                },
+                asked => {
+                    let came = self.inner.node.now();
+                    // What is said under a right has its effect now, or none: that right may be
+                    // over soon, and its next owner act.
+                    let patience = from.under.map_or(from.within, |_| Duration::ZERO);
+                    match self.admit(&message, asked, patience).await {
+                        Ok((right, key, ask)) => {
+                            let waited = self.inner.node.now().awake_since(came);
+                            let from = from.after(Duration::from_nanos(waited));
+                            self.answer(from, &right, &key, ask).await
+                        }
+                        Err(done) => done,
+                    }
+                }
             }
         })
     }

@@ -24,6 +24,13 @@ pub struct From {
     pub within: Duration,
 }
 
+impl From {
+    /// The same, so much later.
+    pub(crate) fn after(self, waited: Duration) -> From {
+        From { within: self.within.saturating_sub(waited), ..self }
+    }
+}
+
 /// What a node does about what other nodes ask of it.
 ///
 /// Each is called as its frame is taken from the link, in the order in which its sender has sent

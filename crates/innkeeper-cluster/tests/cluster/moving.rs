@@ -110,6 +110,55 @@ async fn a_call_is_one_hop_and_after_a_change_at_most_three() {
     }
 }
 
+/// Asks a room something, when it is asked itself.
+struct Asker {
+    rooms: Keyed<String, Room>,
+}
+
+#[innkeeper::process(remote)]
+impl Asker {
+    async fn init(rooms: &Keyed<String, Room>) -> Result<Self, StartError> {
+        Ok(Asker { rooms: rooms.clone() })
+    }
+
+    #[call]
+    async fn ask(&mut self, key: String) -> bool {
+        self.rooms.via(&key).call(Say::Epoch).await.is_ok()
+    }
+}
+
+/// C3: what is said from within a process is not kept where it was said to, until its sender may
+/// have lost its right.
+#[tokio::test(start_paused = true)]
+async fn what_a_process_asks_of_a_key_that_moves_does_not_wait_there() {
+    let world = World::new();
+    let [a, _b, c] = world.nodes::<3>().await;
+    let rooms = c.rooms.clone();
+    let askers = Keyed::<String, Asker>::with_args(ChildSpec::new(), move |_| rooms.clone());
+    let askers = askers.placed_by(&c.cluster).start(&c.supervisor).await.unwrap();
+    let (asker, key) = (c.key(), a.key());
+    let _ = askers.get_or_start(&asker).await.unwrap();
+    let holding = a.rooms.via(&key);
+    let holding = spawn(async move { holding.call(Say::Hold("gate".to_owned())).await });
+    world.house.reached.notified().await;
+    a.cluster.node().give(a.shard(&key), c.cluster.node().session().node).await;
+    until(|| !a.has(&key)).await;
+    let asked = || c.cluster.traffic().asked;
+    let before = asked();
+    let beside = c.rooms.via(&key);
+    let beside = spawn(async move { beside.call(Say::Epoch).await });
+    sleep(RUNNING).await;
+    assert_eq!(asked(), before + 1, "nobody's question waits where it is decided");
+    let within = askers.via(&asker);
+    let within = spawn(async move { within.ask(key).await });
+    sleep(RUNNING).await;
+    assert!(asked() > before + 3, "{} questions", asked() - before);
+    world.house.gate("gate").notify_waiters();
+    holding.await.unwrap().unwrap();
+    beside.await.unwrap().unwrap();
+    assert!(within.await.unwrap().unwrap());
+}
+
 /// Keeps bytes, and takes them along.
 #[derive(Default)]
 struct Hoard {
