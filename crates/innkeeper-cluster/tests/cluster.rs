@@ -9,6 +9,8 @@ mod apart;
 mod arriving;
 #[path = "cluster/clerk.rs"]
 mod clerk;
+#[path = "support/front.rs"]
+mod front;
 #[path = "cluster/handed.rs"]
 mod handed;
 #[path = "cluster/hearing.rs"]
@@ -25,6 +27,8 @@ mod names;
 mod nodes;
 #[path = "cluster/panics.rs"]
 mod panics;
+#[path = "support/runtime.rs"]
+mod runtime;
 #[path = "cluster/steps.rs"]
 mod steps;
 #[path = "cluster/tap.rs"]

@@ -2,19 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "support/front.rs"]
+mod front;
+#[path = "support/runtime.rs"]
+mod runtime;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_cluster::clock::{Clock, Machine};
+use front::{Front, Fronted};
+use innkeeper_cluster::clock::Machine;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Change, Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+    Change, Committed, Coordinator, CoordinatorError, Later, Transaction,
 };
-use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::{Home, HomeError, JoinError, Node, Settings, VERSIONS, bury};
 use parking_lot::Mutex;
+use runtime::Runtime;
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,15 +42,6 @@ fn settings(cluster: &str) -> Settings {
         session: 5 * SECOND,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
-    }
-}
-
-/// The runtime's clock, which tests hold still.
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
     }
 }
 
@@ -68,7 +66,11 @@ enum Registers {
     Not,
 }
 
-impl Coordinator for Watching {
+impl Front for Watching {
+    fn behind(&self) -> &Memory {
+        &self.memory
+    }
+
     fn commit(
         &self,
         transaction: Transaction,
@@ -93,28 +95,12 @@ impl Coordinator for Watching {
             _ => self.memory.commit(transaction, within),
         }
     }
-
-    fn list(
-        &self,
-        prefix: String,
-        within: Duration,
-    ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.memory.list(prefix, within)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        after: Revision,
-        within: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.memory.watch(prefix, after, within)
-    }
 }
 
-fn watching(memory: &Memory, home: &Home, registers: Registers) -> Arc<Watching> {
+fn watching(memory: &Memory, home: &Home, registers: Registers) -> Arc<Fronted<Watching>> {
     let session = home.path().join("session");
-    Arc::new(Watching { memory: memory.clone(), session, seen: Mutex::default(), registers })
+    let (memory, seen) = (memory.clone(), Mutex::default());
+    Arc::new(Fronted(Watching { memory, session, seen, registers }))
 }
 
 /// As the directory of a program that has died: another one with its lock, and what it wrote.
@@ -140,7 +126,7 @@ async fn a_session_is_written_down_before_it_can_be_there_and_whole_after() {
     let coordinator = watching(&memory, &home, Registers::Done);
     let joined = Node::join_from(coordinator.clone(), clock(), &settings("test"), &home).await;
     let (node, _orders, _running) = joined.unwrap();
-    let before = coordinator.seen.lock().concat();
+    let before = coordinator.0.seen.lock().concat();
     let session = node.session();
     let (id, created) =
         (format!("node={:016x}\n", session.node.0), format!("created={}\n", session.created));

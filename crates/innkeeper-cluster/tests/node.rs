@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "support/runtime.rs"]
+mod runtime;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,20 +15,12 @@ use innkeeper_cluster::coordinator::{Change, Coordinator, Transaction};
 use innkeeper_cluster::ownership::timing::{EFFECTS, FAIL_OVER_DEFAULT, Now};
 use innkeeper_cluster::ownership::{Command, Event, Gate, Over};
 use innkeeper_cluster::{JoinError, Node, Orders, Running, Settings, VERSIONS};
+use runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 const SHARDS: u16 = 8;
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The runtime's clock, which tests hold still.
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
-    }
-}
 
 fn clock() -> Arc<dyn Clock> {
     let now = Instant::now();

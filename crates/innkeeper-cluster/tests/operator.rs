@@ -2,32 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "support/deaf.rs"]
+mod deaf;
+#[path = "support/front.rs"]
+mod front;
+#[path = "support/runtime.rs"]
+mod runtime;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_cluster::clock::Clock;
+use deaf::Deaf;
+use front::{Front, Fronted};
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Committed, Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction, Watch,
+    Committed, Coordinator, CoordinatorError, Later, Transaction,
 };
 use innkeeper_cluster::operator::{self, Changes, OperatorError};
-use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Gate, Over};
 use innkeeper_cluster::{JoinError, Node, Settings, VERSIONS};
+use runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 const SHARDS: u16 = 8;
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The runtime's clock, which tests hold still.
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
-    }
-}
 
 fn clock() -> Arc<Runtime> {
     Arc::new(Runtime(Instant::now()))
@@ -139,7 +139,11 @@ async fn a_configuration_that_nothing_can_be_built_on_is_refused() {
 #[derive(Clone)]
 struct Racing(Memory);
 
-impl Coordinator for Racing {
+impl Front for Racing {
+    fn behind(&self) -> &Memory {
+        &self.0
+    }
+
     fn commit(
         &self,
         transaction: Transaction,
@@ -149,19 +153,6 @@ impl Coordinator for Racing {
             let (_node, _task) = start(&self.0, &settings("b")).await;
             self.0.commit(transaction, within).await
         })
-    }
-
-    fn list(&self, all: String, within: Duration) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.0.list(all, within)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        after: Revision,
-        within: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.0.watch(prefix, after, within)
     }
 }
 
@@ -173,51 +164,16 @@ async fn a_node_that_joins_meanwhile_is_noticed() {
     node.leave().await;
     node.over().await;
     let changes = Changes { shards: Some(16), ..Changes::default() };
-    let raced = operator::reconfigure(&Racing(memory.clone()), "test", changes).await;
+    let raced = operator::reconfigure(&Fronted(Racing(memory.clone())), "test", changes).await;
     assert_eq!(raced, Err(OperatorError::Raced));
     assert_eq!(operator::configuration(&memory, "test").await.unwrap().shards, 8);
-}
-
-/// Says nothing of its own accord, as one whose connections are made anew.
-#[derive(Clone)]
-struct Silent(Memory);
-
-impl Coordinator for Silent {
-    fn commit(
-        &self,
-        transaction: Transaction,
-        within: Duration,
-    ) -> Later<'_, Result<Committed, CoordinatorError>> {
-        self.0.commit(transaction, within)
-    }
-
-    fn list(&self, all: String, within: Duration) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.0.list(all, within)
-    }
-
-    fn watch(
-        &self,
-        _: String,
-        _: Revision,
-        _: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        Box::pin(async { Ok(Box::new(Nothing) as Box<dyn Watch>) })
-    }
-}
-
-struct Nothing;
-
-impl Watch for Nothing {
-    fn next(&mut self) -> Later<'_, Result<Vec<Entry>, CoordinatorError>> {
-        Box::pin(std::future::pending())
-    }
 }
 
 /// C2, A10: whatever else it has heard, or not.
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_of_an_earlier_generation_is_refused() {
     let memory = Memory::new();
-    let (node, task) = start(&Silent(memory.clone()), &settings("a")).await;
+    let (node, task) = start(&Fronted(Deaf(memory.clone())), &settings("a")).await;
     until(|| open(&node) == usize::from(SHARDS)).await;
     operator::new_generation(&memory, "test").await.unwrap();
     let began = Instant::now();

@@ -2,18 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "support/front.rs"]
+mod front;
+#[path = "support/runtime.rs"]
+mod runtime;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use innkeeper_cluster::clock::Clock;
+use front::{Front, Fronted};
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Committed, Coordinator, CoordinatorError, Later, Listing, Revision, Transaction, Watch,
+    Committed, Coordinator, CoordinatorError, Later, Transaction,
 };
-use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Gate, Over};
 use innkeeper_cluster::{Node, Settings, VERSIONS};
+use runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +32,11 @@ struct Counting {
     is_rewound: AtomicBool,
 }
 
-impl Coordinator for Counting {
+impl Front for Counting {
+    fn behind(&self) -> &Memory {
+        &self.memory
+    }
+
     fn commit(
         &self,
         transaction: Transaction,
@@ -39,35 +49,10 @@ impl Coordinator for Counting {
         }
         self.memory.commit(transaction, within)
     }
-
-    fn list(
-        &self,
-        prefix: String,
-        within: Duration,
-    ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.memory.list(prefix, within)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        after: Revision,
-        within: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.memory.watch(prefix, after, within)
-    }
-}
-
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
-    }
 }
 
 /// A node that is alone with as many shards as there usually are.
-async fn start(coordinator: Arc<Counting>) -> (Node, tokio::task::JoinHandle<Over>) {
+async fn start(coordinator: Arc<Fronted<Counting>>) -> (Node, tokio::task::JoinHandle<Over>) {
     let settings = Settings {
         cluster: "test".to_owned(),
         name: "a".to_owned(),
@@ -87,25 +72,25 @@ async fn start(coordinator: Arc<Counting>) -> (Node, tokio::task::JoinHandle<Ove
 /// C5
 #[tokio::test(start_paused = true)]
 async fn a_node_writes_once_a_second_however_much_it_serves() {
-    let coordinator = Arc::new(Counting::default());
+    let coordinator = Arc::new(Fronted(Counting::default()));
     let (node, _session) = start(coordinator.clone()).await;
     sleep(10 * SECOND).await;
     let open = (0..1_024).filter(|shard| matches!(node.gate(*shard), Gate::Open(_))).count();
-    let before = coordinator.commits.load(Ordering::Relaxed);
+    let before = coordinator.0.commits.load(Ordering::Relaxed);
     // Its join, one claim for each 120 shards, and heartbeats.
     assert!(open == 1_024 && before <= 2 + 9 + 11, "{open} shards after {before} writes");
     sleep(60 * SECOND).await;
-    let writes = coordinator.commits.load(Ordering::Relaxed) - before;
+    let writes = coordinator.0.commits.load(Ordering::Relaxed) - before;
     assert!((50..=60).contains(&writes), "{writes} writes in a minute");
 }
 
 /// C2
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_was_put_back_ends_the_session_at_once() {
-    let coordinator = Arc::new(Counting::default());
+    let coordinator = Arc::new(Fronted(Counting::default()));
     let (node, session) = start(coordinator.clone()).await;
     sleep(10 * SECOND).await;
-    coordinator.is_rewound.store(true, Ordering::Relaxed);
+    coordinator.0.is_rewound.store(true, Ordering::Relaxed);
     assert_eq!(session.await.unwrap(), Over::Rewound);
     assert!((0..1_024).all(|shard| node.gate(shard) == Gate::Shut));
 }

@@ -6,8 +6,14 @@
 #[allow(dead_code)] // Shared with tests that need more of it.
 #[path = "links/authority.rs"]
 mod authority;
+#[path = "support/deaf.rs"]
+mod deaf;
 #[path = "upgrade/finalize.rs"]
 mod finalize;
+#[path = "support/front.rs"]
+mod front;
+#[path = "support/runtime.rs"]
+mod runtime;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

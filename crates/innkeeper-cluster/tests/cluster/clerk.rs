@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Change, Committed, Comparison, Coordinator, CoordinatorError, Later, Listing, Revision,
-    Transaction, Watch,
+    Change, Committed, Comparison, Coordinator, CoordinatorError, Later, Transaction,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::front::Front;
 use super::tap::{Fate, LATE};
 
 /// What is done to the transfer.
@@ -58,7 +58,11 @@ impl Clerk {
     }
 }
 
-impl Coordinator for Clerk {
+impl Front for Clerk {
+    fn behind(&self) -> &Memory {
+        &self.memory
+    }
+
     fn commit(
         &self,
         transaction: Transaction,
@@ -86,22 +90,5 @@ impl Coordinator for Clerk {
             sleep(within).await;
             Err(CoordinatorError::Unknown("no answer".to_owned()))
         })
-    }
-
-    fn list(
-        &self,
-        prefix: String,
-        within: Duration,
-    ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.memory.list(prefix, within)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        after: Revision,
-        within: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.memory.watch(prefix, after, within)
     }
 }

@@ -10,11 +10,10 @@ use innkeeper::{
     ChildSpec, Context, ExitReason, Keyed, Message, Process, ProcessRef, ReplyTo, StartError,
     Supervisor,
 };
-use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::net::Net;
 use innkeeper_cluster::net::memory::Memory as Wires;
-use innkeeper_cluster::ownership::timing::{FAIL_OVER_DEFAULT, Now};
+use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
 use innkeeper_cluster::ownership::{Gate, Over, placement};
 use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use parking_lot::Mutex;
@@ -24,20 +23,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::clerk::Clerk;
+use super::front::Fronted;
 use super::moves::Moves;
+use super::runtime::Runtime;
 use super::tap::{Tap, Tapped};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const SHARDS: u16 = 8;
-
-/// The runtime's clock, which tests hold still.
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
-    }
-}
 
 /// What all nodes of a test share.
 #[derive(Clone)]
@@ -131,7 +123,7 @@ impl World {
             _ => Arc::new(port),
         };
         let clock = Arc::new(Runtime(self.began));
-        let coordinator = Arc::new(self.clerk.clone());
+        let coordinator = Arc::new(Fronted(self.clerk.clone()));
         let joined = Cluster::join(coordinator, clock, net, &settings).await;
         let (cluster, membership) = joined.unwrap();
         let membership = Some(tokio::task::spawn(membership));

@@ -3,32 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_cluster::clock::Clock;
 use innkeeper_cluster::coordinator::memory::Memory;
 use innkeeper_cluster::coordinator::{
-    Change, Committed, Coordinator, CoordinatorError, Entry, Later, Listing, Revision, Transaction,
-    Watch,
+    Change, Committed, Coordinator, CoordinatorError, Later, Transaction,
 };
 use innkeeper_cluster::operator::{self, OperatorError};
 use innkeeper_cluster::ownership::Over;
 use innkeeper_cluster::ownership::record::Versions;
-use innkeeper_cluster::ownership::timing::Now;
 use innkeeper_cluster::{JoinError, Node, VERSIONS};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::deaf::Deaf;
+use crate::front::{Front, Fronted};
+use crate::runtime::Runtime;
 use crate::{OLD, SHARDS, open, settings, until};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The runtime's clock, which tests hold still.
-struct Runtime(Instant);
-
-impl Clock for Runtime {
-    fn now(&self) -> Now {
-        Now { raw: self.0.elapsed().as_nanos() as u64, slept: 0 }
-    }
-}
 
 async fn join(
     coordinator: Arc<dyn Coordinator>,
@@ -49,50 +40,12 @@ async fn begun_by_an_old_node(memory: &Memory) {
     old.over().await;
 }
 
-/// Whose watches say nothing: a session learns of a change by its lists, and by what is refused.
-struct Deaf(Memory);
-
-impl Coordinator for Deaf {
-    fn commit(
-        &self,
-        transaction: Transaction,
-        within: Duration,
-    ) -> Later<'_, Result<Committed, CoordinatorError>> {
-        self.0.commit(transaction, within)
-    }
-
-    fn list(
-        &self,
-        prefix: String,
-        within: Duration,
-    ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.0.list(prefix, within)
-    }
-
-    fn watch(
-        &self,
-        _: String,
-        _: Revision,
-        _: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        Box::pin(async { Ok(Box::new(Silence) as Box<dyn Watch>) })
-    }
-}
-
-struct Silence;
-
-impl Watch for Silence {
-    fn next(&mut self) -> Later<'_, Result<Vec<Entry>, CoordinatorError>> {
-        Box::pin(std::future::pending())
-    }
-}
-
 /// A13
 #[tokio::test(start_paused = true)]
 async fn a_session_goes_on_under_a_raised_protocol_though_it_hears_of_it_by_a_refusal_alone() {
     let memory = Memory::new();
     begun_by_an_old_node(&memory).await;
-    let (node, task) = join(Arc::new(Deaf(memory.clone())), "a", VERSIONS).await.unwrap();
+    let (node, task) = join(Arc::new(Fronted(Deaf(memory.clone()))), "a", VERSIONS).await.unwrap();
     until(|| open(&node) == usize::from(SHARDS)).await;
     operator::finalize(&memory, "test", VERSIONS).await.unwrap();
     // Before it lists everything again, which is after two sessions.
@@ -133,7 +86,11 @@ async fn a_program_that_speaks_only_later_versions_is_told_to_finalize_first() {
 /// Lets an old node join between a look and the write that rests on it.
 struct Racing(Memory);
 
-impl Coordinator for Racing {
+impl Front for Racing {
+    fn behind(&self) -> &Memory {
+        &self.0
+    }
+
     fn commit(
         &self,
         transaction: Transaction,
@@ -144,23 +101,6 @@ impl Coordinator for Racing {
             self.0.commit(transaction, within).await
         })
     }
-
-    fn list(
-        &self,
-        prefix: String,
-        within: Duration,
-    ) -> Later<'_, Result<Listing, CoordinatorError>> {
-        self.0.list(prefix, within)
-    }
-
-    fn watch(
-        &self,
-        prefix: String,
-        after: Revision,
-        within: Duration,
-    ) -> Later<'_, Result<Box<dyn Watch>, CoordinatorError>> {
-        self.0.watch(prefix, after, within)
-    }
 }
 
 /// A13
@@ -168,7 +108,8 @@ impl Coordinator for Racing {
 async fn an_upgrade_is_not_finalized_over_the_head_of_an_old_node_that_joins_meanwhile() {
     let memory = Memory::new();
     begun_by_an_old_node(&memory).await;
-    let raced = operator::finalize(&Racing(memory.clone()), "test", VERSIONS).await.unwrap_err();
+    let raced =
+        operator::finalize(&Fronted(Racing(memory.clone())), "test", VERSIONS).await.unwrap_err();
     assert_eq!(raced, OperatorError::Raced);
     assert_eq!(operator::configuration(&memory, "test").await.unwrap().protocol, 1);
 }
