@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use innkeeper_server::{Config, Drained, Jwt, Listeners, Secret, Tls};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArgs;
 use crate::error::Failure;
@@ -30,13 +30,17 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
     let traces = logs::start(args.log_format, &args.node, runtime.handle())?;
     #[cfg(feature = "cluster")]
-    if args.cluster.supervised {
-        match std::env::var_os(supervise::CHILD) {
-            None => return runtime.block_on(supervise::run(args)),
-            Some(parent) => supervise::follow(&parent)?,
+    let orphaned = match std::env::var_os(supervise::CHILD).filter(|_| args.cluster.supervised) {
+        None if args.cluster.supervised => return runtime.block_on(supervise::run(args)),
+        None => None,
+        Some(parent) => {
+            let _runtime = runtime.enter();
+            Some(supervise::follow(&parent)?)
         }
-    }
-    let drained = runtime.block_on(serve(args))?;
+    };
+    #[cfg(not(feature = "cluster"))]
+    let orphaned = None;
+    let drained = runtime.block_on(serve(args, orphaned))?;
     traces.flush();
     // What is stuck is not waited for.
     runtime.shutdown_background();
@@ -47,7 +51,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(UNCLEAN))
 }
 
-async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
+/// Serves until it is told to end, or is `orphaned`.
+async fn serve(args: &ServeArgs, orphaned: Option<Signal>) -> Result<Drained, Failure> {
     // What is wrong with the settings is said before anybody can connect.
     let mut config = config(args)?;
     config.cluster = joining(args).await?;
@@ -77,6 +82,7 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = end.recv() => {}
+            () = heard_of(orphaned) => {}
         }
         output::talk("draining; Ctrl-C again stops now");
         service::stopping();
@@ -99,6 +105,13 @@ async fn serve(args: &ServeArgs) -> Result<Drained, Failure> {
         }
         () = service::watchdog() => Err(Failure::new("the watchdog has ended")),
         () = again => Err(Failure::new("stopped at once, in the midst of draining")),
+    }
+}
+
+async fn heard_of(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -100,15 +100,19 @@ fn pass_on(child: &Child) -> bool {
     true
 }
 
-/// For the child: sees to it that it drains when its parent is no more. The next parent could not
-/// start one beside it.
-pub(crate) fn follow(parent: &OsStr) -> Result<(), Failure> {
-    let drain = Some(process::Signal::TERM);
-    process::set_parent_process_death_signal(drain).map_err(Failure::new)?;
+/// For the child: what it hears once its parent is no more, so that it drains then. The next parent
+/// could not start one beside it.
+///
+/// It is no signal of those that a second one of makes a drain stop: the system sends it for each
+/// thread of the parent that ends.
+pub(crate) fn follow(parent: &OsStr) -> Result<Signal, Failure> {
+    let orphaned = signal(SignalKind::hangup()).map_err(Failure::new)?;
+    let hangup = Some(process::Signal::HUP);
+    process::set_parent_process_death_signal(hangup).map_err(Failure::new)?;
     // It may have been too late for that.
     let lives = process::getppid().map(|id| id.to_string());
     if lives.as_deref().map(OsStr::new) == Some(parent) {
-        return Ok(());
+        return Ok(orphaned);
     }
     Err(Failure::new("the parent of this server has ended before it could start"))
 }

@@ -16,7 +16,10 @@ pub(crate) const MISTAKES: [Mistake; 5] = [
     Mistake {
         name: "a shard goes although what it takes along has not arrived",
         seed: 0,
-        edits: &[orders("            sent.ok()?;\n", "            let _ = sent;\n")],
+        edits: &[orders(
+            "            sent.map_err(|why| why.to_string())?;\n",
+            "            let _ = sent;\n",
+        )],
     },
     Mistake {
         name: "what came along for another epoch is used",
