@@ -93,7 +93,8 @@ impl Drop for Cut {
 impl<F: Future, O: Owner> Future for Guarded<'_, F, O> {
     type Output = Result<F::Output, Interrupt>;
 
-    #[inline]
+    // Always: where messages are handled it is a part of the loop, whatever else it is used for.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if this.cell.is_ordered(cell::KILL) {

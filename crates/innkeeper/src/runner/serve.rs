@@ -1,7 +1,7 @@
 //! The live part of an incarnation: handles what comes, in order, until something ends it.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{self, Poll};
 
 use tracing::{Instrument, Span};
@@ -96,7 +96,7 @@ pub(super) async fn serve<O: Owner>(
             let Begun { is_cast, panicked, span } = begun;
             let done = match (panicked, span) {
                 (None, None) => guarded(cell, Limit::Handler, code).await,
-                (None, Some(span)) => guarded(cell, Limit::Handler, code).instrument(*span).await,
+                (None, Some(span)) => traced(cell, code, *span).await,
                 (Some(reason), _) => Err(Interrupt::Panicked(reason)),
             };
             if let Err(interrupt) = done {
@@ -109,6 +109,16 @@ pub(super) async fn serve<O: Owner>(
         }
         yield_now().await;
     }
+}
+
+/// Runs the code of a message in a span. Boxed, and apart, for mostly nobody wants one.
+#[cold]
+fn traced<'a, F: Future<Output = ()> + Send, O: Owner>(
+    cell: &'a Cell<O>,
+    code: Pin<&'a mut Option<F>>,
+    span: Span,
+) -> Pin<Box<dyn Future<Output = Result<(), Interrupt>> + Send + 'a>> {
+    Box::pin(guarded(cell, Limit::Handler, code).instrument(span))
 }
 
 /// What is known of a message once its code is made.
