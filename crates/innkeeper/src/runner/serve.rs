@@ -86,10 +86,13 @@ pub(super) async fn serve<O: Owner>(
                     Err(Work::Rest) => return None,
                     Err(Work::Crash(reason)) => return Some(End::Terminate(*reason)),
                     Err(Work::Lost) => return Some(End::Dead(ExitReason::Killed)),
-                    Err(Work::Notice(notice)) => match hear(cell, state, *notice, ctx).await {
-                        Ok(()) => continue,
-                        Err(interrupt) => return Some(interrupt.into()),
-                    },
+                    // Boxed: rare, and not to size the task of a process that hears none.
+                    Err(Work::Notice(notice)) => {
+                        match Box::pin(hear(cell, state, notice, ctx)).await {
+                            Ok(()) => continue,
+                            Err(interrupt) => return Some(interrupt.into()),
+                        }
+                    }
                 }
             });
             extras_first = false;
@@ -192,12 +195,11 @@ fn poll_extras<P: Process>(
 async fn hear<O: Owner>(
     cell: &Cell<O>,
     state: &mut O::Process,
-    notice: Notice,
+    notice: Box<Notice>,
     ctx: &mut Context<O::Process>,
 ) -> Result<(), Interrupt> {
-    // Boxed: rare, and not to size the task of a process that hears none.
-    let code = Box::pin(async {
-        match notice {
+    let code = async {
+        match *notice {
             Notice::Down(down) => {
                 ctx.forget(down.monitor);
                 state.down(down, ctx).await;
@@ -210,6 +212,6 @@ async fn hear<O: Owner>(
                 }
             }
         }
-    });
+    };
     guarded(cell, Limit::Handler, pin!(Some(code))).await
 }
