@@ -45,7 +45,8 @@ fn write_each(command: Command, dir: &Path) -> io::Result<()> {
 fn text(command: Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let name = command.get_display_name().unwrap_or_default().to_owned();
-    Man::new(command).render(&mut text)?;
+    let source = concat!("innkeeper ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).source(source).render(&mut text)?;
     exit_status(&name).to_writer(&mut text)?;
     Ok(text)
 }
