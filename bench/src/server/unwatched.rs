@@ -1,8 +1,8 @@
 //! What a dashboard costs a loaded server that nobody looks at: two servers under the same load at
 //! the same time, and a dashboard that is opened at one of them and closed again.
 //!
-//! Both have the same hour of the same machine, and each is the one with the dashboard in turn: what
-//! is left is what the dashboard costs.
+//! Both have the same hour of the same machine, and each is the one with the dashboard in turn:
+//! what is left is what the dashboard costs.
 
 use std::io;
 use std::path::PathBuf;
