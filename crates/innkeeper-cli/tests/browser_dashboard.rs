@@ -78,6 +78,10 @@ async fn pictures(guest: &Guest, name: &str) {
             guest.size(width, height).await;
             let fits = "document.documentElement.scrollWidth <= innerWidth";
             assert_eq!(guest.value(fits).await, "true", "{name} {size}");
+            // Nor is a table wider than its place: what is beyond it on a phone is not seen.
+            let cut = "[...document.querySelectorAll('.scroll')]\
+                .filter((place) => place.scrollWidth > place.clientWidth).length";
+            assert_eq!(guest.value(cut).await, "0", "{name} {size}");
             guest.picture(&format!("dashboard-{name}-{scheme}-{size}")).await;
         }
     }
