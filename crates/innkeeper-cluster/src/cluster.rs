@@ -113,6 +113,8 @@ struct Desk {
     arriving: Mutex<Option<Arriving>>,
     /// What was unpacked here, until its processes are ready.
     handed: Mutex<Luggage>,
+    /// How often it was to go.
+    attempts: AtomicU64,
     /// That it was to go and stays was said.
     is_told: AtomicBool,
     /// Orders are carried out one after the other.

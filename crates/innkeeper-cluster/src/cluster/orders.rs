@@ -1,5 +1,6 @@
 //! Carries out what this node is told about its shards: packs what goes, and unpacks what comes.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -104,7 +105,8 @@ impl Inner {
     async fn offer(&self, under: Under, to: Session) {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
-        let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
+        let attempt = desk.attempts.fetch_add(1, Ordering::Relaxed);
+        let parts = desk.packed.lock().as_ref().and_then(|it| parts(under, attempt, it.bags()));
         let sent = match parts {
             Some(parts) => self.send_parts(parts, to).await,
             None => Err("it cannot be written down".to_owned()),
@@ -159,8 +161,11 @@ impl Inner {
             return false;
         };
         let (now, mut arriving) = (self.node.now(), desk.arriving.lock());
-        if arriving.as_ref().is_none_or(|arriving| arriving.epoch != epoch || part.number == 0) {
-            *arriving = Some(Arriving::new(epoch, now));
+        match arriving.as_ref().map(|arriving| arriving.cmp(part)) {
+            Some(Equal) => {}
+            // It was under way for so long that its sender has begun anew.
+            Some(Greater) => return false,
+            None | Some(Less) => *arriving = Some(Arriving::new(epoch, part.attempt, now)),
         }
         if let Some(arriving) = arriving.as_mut() {
             arriving.take(part, bags, share, now);
