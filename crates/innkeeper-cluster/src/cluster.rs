@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Tenure, current};
+use innkeeper::placement::{Admission, Tenure, current};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
@@ -89,6 +89,10 @@ pub(crate) struct Inner {
     scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
+    /// Is told whenever a shard is served that was not.
+    opened: watch::Sender<()>,
+    /// How many processes may begin at once.
+    admission: Admission,
     /// How much more may arrive with shards, in bytes.
     arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
@@ -124,12 +128,13 @@ struct Desk {
 }
 
 impl Desk {
-    fn right(&self, node: &Node, under: Under) -> Arc<Owning> {
+    fn right(&self, inner: &Inner, under: Under) -> Arc<Owning> {
         let mut right = self.right.lock();
         if let Some(right) = right.as_ref().filter(|right| right.under == under) {
             return right.clone();
         }
-        let new = Arc::new(Owning::new(node.clone(), under, self.open.clone()));
+        let (node, admission) = (inner.node.clone(), inner.admission.clone());
+        let new = Arc::new(Owning::new(node, under, self.open.clone(), admission));
         *right = Some(new.clone());
         new
     }
@@ -201,9 +206,11 @@ impl Cluster {
     ) -> (Cluster, Membership) {
         let inner = Arc::new(Inner {
             desks: (0..node.shards()).map(|_| Desk::default()).collect(),
+            opened: watch::Sender::new(()),
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
+            admission: Admission::new(settings.starts_at_once),
             arrivals: Arc::new(Semaphore::new(limits::ARRIVING_BYTES_MAX)),
             leaving: Mutex::default(),
             left: Notify::new(),
@@ -292,7 +299,7 @@ impl Inner {
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }
-        Some(desk.right(&self.node, Under { shard, epoch }))
+        Some(desk.right(self, Under { shard, epoch }))
     }
 
     /// The scope of that name, if it is here.

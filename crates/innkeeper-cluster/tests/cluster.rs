@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/admission.rs"]
+mod admission;
 #[path = "cluster/apart.rs"]
 mod apart;
 #[path = "cluster/arriving.rs"]
@@ -27,6 +29,8 @@ mod names;
 mod nodes;
 #[path = "cluster/panics.rs"]
 mod panics;
+#[path = "cluster/remembered.rs"]
+mod remembered;
 #[path = "support/runtime.rs"]
 mod runtime;
 #[path = "cluster/steps.rs"]

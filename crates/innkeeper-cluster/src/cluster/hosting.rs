@@ -38,7 +38,7 @@ pub(crate) trait Hosting: Send + Sync {
     fn version(&self) -> u32;
 
     /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
@@ -97,10 +97,10 @@ impl Service for Inner {
         self.run(work.instrument(span));
     }
 
-    fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
+    fn subscribe(&self, from: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
         let span = trace::asked(self.node.name(), &message);
-        self.run(scope.listen(message, subscriber).instrument(span));
+        self.run(scope.listen(from, message, subscriber).instrument(span));
     }
 
     fn prepare(&self, _: From, part: Part, answer: Answer) {
@@ -156,13 +156,13 @@ where
         P::VERSION
     }
 
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
             let asked = asked::read::<Asked<'_>>(&message.body);
             match asked.map(|asked| asked.ask) {
-                Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
-                Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
-                Some(Ask::Events) => ear::tell(self.here(), &subscriber).await,
+                Some(Ask::Watch { to: of }) => self.watch(&message.key, of, &to).await,
+                Some(Ask::Feed { .. }) => self.feed(from, &message, to).await,
+                Some(Ask::Events) => ear::tell(self.here(), &to).await,
                 _ => {}
             }
         })
@@ -244,14 +244,15 @@ where
     /// Says something to a process here, and writes down what it answers.
     async fn bring(
         &self,
+        from: From,
         right: &Arc<Owning>,
         key: &K,
         to: u64,
         message: P::Message,
-        within: Duration,
     ) -> Done {
         let tenure: Arc<dyn Tenure> = right.clone();
-        match self.here().call(&tenure, key, named(to), message, within).await {
+        let here = self.here().asked_from_within(from.under.is_some());
+        match here.call(&tenure, key, named(to), message, from.within).await {
             Ok(reply) => match asked::write(&reply) {
                 Some(reply) => Done::under(right.under, &Answered::Reply(&reply)),
                 None => Done { under: None, body: None },
@@ -269,9 +270,10 @@ where
     async fn answer(&self, from: From, right: &Arc<Owning>, key: &K, ask: Ask<'_>) -> Done {
         let (under, within) = (right.under, from.within);
         let tenure: Arc<dyn Tenure> = right.clone();
+        let here = self.here().asked_from_within(from.under.is_some());
         match ask {
             Ask::Get { starts } => {
-                let got = match self.here().get(&tenure, key, starts, within).await {
+                let got = match here.get(&tenure, key, starts, within).await {
                     Ok(Outcome::Started(process)) => got(&process, true),
                     Ok(Outcome::Existing(process)) => got(&process, false),
                     Ok(Outcome::Ignored) => Answered::Ignored,
@@ -283,19 +285,19 @@ where
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                self.bring(right, key, to, message, within).await
+                self.bring(from, right, key, to, message).await
             }
             Ask::Cast { to, message } => {
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                match self.here().cast(&tenure, key, named(to), message, within).await {
+                match here.cast(&tenure, key, named(to), message, within).await {
                     Ok(()) => Done::under(under, &Answered::Taken),
                     Err(error) => Done::not(error.why),
                 }
             }
             Ask::Stop { reason } => {
-                let stopped = match self.here().stop(&tenure, key, reason.into(), within).await {
+                let stopped = match here.stop(&tenure, key, reason.into(), within).await {
                     Ok(()) => Answered::Stopped,
                     Err(error) => Answered::NotStopped(NotStopped::from(error)),
                 };
@@ -351,16 +353,16 @@ where
     }
 
     /// Carries out a call that brings a subscriber, and tells that the answer.
-    async fn feed(&self, message: &Message, subscriber: Subscriber) {
+    async fn feed(&self, from: From, message: &Message, subscriber: Subscriber) {
         let subscriber = Arc::new(subscriber);
-        let Done { under, body } = self.fed(message, &subscriber).await;
+        let Done { under, body } = self.fed(from, message, &subscriber).await;
         if let Some(body) = body {
             // Who cannot be told any more knows that it does not know.
             let _ = subscriber.push(under, feed::answer(&body));
         }
     }
 
-    async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
+    async fn fed(&self, from: From, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
         let asked = self.asked(message);
         let within = match asked {
             Some(Ask::Feed { within_ms, .. }) => Duration::from_millis(u64::from(within_ms)),
@@ -376,7 +378,10 @@ where
         let origin = Origin::Distant(subscriber.clone(), right.under);
         match subscriber::incoming(origin, || asked::read(message)) {
             None => Done::not(NotDelivered::Away(Away::Incompatible)),
-            Some(message) => self.bring(&right, &key, to, message, within).await,
+            Some(message) => {
+                let from = From { within, ..from };
+                self.bring(from, &right, &key, to, message).await
+            }
         }
     }
 }

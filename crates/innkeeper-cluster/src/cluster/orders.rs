@@ -72,7 +72,7 @@ impl Inner {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
         self.close(under.shard);
-        let right = desk.right(&self.node, under);
+        let right = desk.right(self, under);
         let (mut bags, mut is_done) = (Vec::new(), true);
         for scope in self.scopes() {
             match contained_later(scope.pack(right.clone())).await {
@@ -214,7 +214,8 @@ impl Inner {
         desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
         desk.turned.notify_waiters();
-        let (inner, right) = (self.clone(), desk.right(&self.node, under));
+        self.opened.send_replace(());
+        let (inner, right) = (self.clone(), desk.right(self, under));
         self.run(async move { inner.revive(right, keys).await });
     }
 

@@ -36,6 +36,7 @@ async fn join(name: &str, memory: &Memory, wires: &Wires, began: Instant) -> Clu
         session: 5 * SECOND,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: limits::STARTS_AT_ONCE,
     };
     let net = Arc::new(wires.port(&settings.address));
     let (coordinator, clock) = (Arc::new(memory.clone()), Arc::new(Runtime(began)));
