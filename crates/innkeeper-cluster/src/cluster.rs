@@ -52,7 +52,7 @@ pub use changes::ClusterEvent;
 use contain::contained;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
-pub use roster::{NodeInfo, ShardInfo};
+pub use roster::{Draining, NodeInfo, ShardInfo};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
@@ -119,6 +119,8 @@ struct Desk {
     handed: Mutex<Luggage>,
     /// How often it was to go.
     attempts: AtomicU64,
+    /// It is to go, and its processes are being packed.
+    draining: Mutex<Option<Draining>>,
     /// That it was to go and stays was said.
     is_told: AtomicBool,
     /// Orders are carried out one after the other.

@@ -126,6 +126,13 @@ pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 /// before it is to be put again.
 pub const TURN_WAIT: Duration = Duration::from_millis(250);
 
+/// How long a shard that is to go waits for its processes before it is told who does not end, and
+/// then again.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// How many of those are named.
+pub const STUCK_NAMED: usize = 16;
+
 /// How many processes of keys begin at once on a node: after the loss of another, what an `init`
 /// reads from is not to be asked for all of its keys at the same instant.
 pub const STARTS_AT_ONCE: NonZeroUsize = NonZeroUsize::new(256).unwrap();

@@ -35,6 +35,8 @@ mod remembered;
 mod runtime;
 #[path = "cluster/steps.rs"]
 mod steps;
+#[path = "cluster/stuck.rs"]
+mod stuck;
 #[path = "cluster/tap.rs"]
 mod tap;
 #[path = "cluster/view.rs"]

@@ -46,6 +46,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
 
+    /// What processes are called that have not ended under a right: so many of them.
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>>;
+
     /// Has the process of a key begin that took something along. Whether that is done with: it has
     /// begun, or is not to.
     fn revive(self: Arc<Self>, right: Arc<Owning>, key: Vec<u8>) -> Later<'static, bool>;
@@ -187,6 +190,13 @@ where
                 })
             });
             bags.collect()
+        })
+    }
+
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>> {
+        Box::pin(async move {
+            let tenure: Arc<dyn Tenure> = right;
+            self.here().names(&tenure, most).await
         })
     }
 
