@@ -81,6 +81,9 @@ pub const NAMES_REPORTED: usize = 100;
 /// Keys returned in one page.
 pub const PAGE_MAX: usize = 10_000;
 
+/// Keys that are looked at, of all there are, before others run.
+pub const VISIT_CHUNK: usize = 1024;
+
 /// Outputs of one placed process that are kept while its node cannot prove that it may act.
 pub const OUTPUTS_HELD: usize = 1024;
 
