@@ -27,24 +27,57 @@ pub(crate) struct Answer<M: Message> {
 
 struct State<M: Message> {
     outcome: Option<Outcome<M>>,
-    /// Of the caller, as long as it waits.
-    waker: Option<Waker>,
+    /// The caller, as long as it waits.
+    caller: Option<Caller<M>>,
     /// The caller has its outcome, or has gone.
     closed: bool,
 }
+
+/// Who is to have the outcome.
+enum Caller<M: Message> {
+    /// A task, which takes it when it is woken.
+    Waits(Waker),
+    /// Whoever settles it goes on with this.
+    IsTold(Told<M>),
+}
+
+/// What goes on with the outcome of a call.
+pub(crate) type Told<M> = Box<dyn FnOnce(Outcome<M>) + Send>;
 
 /// The error is boxed, for it is rare and large.
 pub(crate) type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        Arc::new(Answer { caller: trace::caller(), ..Answer::new(waker.clone()) })
+        Answer::new(Some(Caller::Waits(waker.clone())), trace::caller())
     }
 
-    /// One whose outcome wakes `waker`, once.
-    pub(crate) fn new(waker: Waker) -> Self {
-        let state = State { outcome: None, waker: Some(waker), closed: false };
-        Answer { state: Mutex::new(state), caller: None }
+    /// One that is told.
+    pub(crate) fn told(told: Told<M>) -> Arc<Self> {
+        Answer::new(Some(Caller::IsTold(told)), None)
+    }
+
+    /// One that is [told](Self::tell) to somebody who needs it beforehand.
+    pub(crate) fn to_be_told() -> Arc<Self> {
+        Answer::new(None, trace::caller())
+    }
+
+    fn new(caller: Option<Caller<M>>, span: Option<Box<Span>>) -> Arc<Self> {
+        let state = State { outcome: None, caller, closed: false };
+        Arc::new(Answer { state: Mutex::new(state), caller: span })
+    }
+
+    /// Has the outcome told, at once if there is one.
+    pub(crate) fn tell(&self, told: Told<M>) {
+        let mut state = self.state.lock();
+        match state.outcome.take() {
+            None => state.caller = Some(Caller::IsTold(told)),
+            Some(outcome) => {
+                state.closed = true;
+                drop(state);
+                told(outcome);
+            }
+        }
     }
 
     /// The span that the call was made in.
@@ -66,8 +99,16 @@ impl<M: Message> Answer<M> {
             drop(outcome);
             return;
         }
+        let waker = match state.caller.take() {
+            Some(Caller::IsTold(told)) => {
+                state.closed = true;
+                drop(state);
+                return told(outcome);
+            }
+            Some(Caller::Waits(waker)) => Some(waker),
+            None => None,
+        };
         state.outcome = Some(outcome);
-        let waker = state.waker.take();
         drop(state);
         // Let go before the caller is woken, who then has it alone. Unless nobody else has it: who
         // is woken may still look for it.
@@ -93,9 +134,9 @@ impl<M: Message> Answer<M> {
             drop(state);
             return Ok(outcome);
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.waker = Some(cx.waker().clone()),
+        match &mut state.caller {
+            Some(Caller::Waits(waker)) => waker.clone_from(cx.waker()),
+            caller => *caller = Some(Caller::Waits(cx.waker().clone())),
         }
         drop(state);
         Err(shared)
@@ -110,7 +151,7 @@ impl<M: Message> Answer<M> {
     pub(crate) fn close(&self) -> Option<Outcome<M>> {
         let mut state = self.state.lock();
         state.closed = true;
-        state.waker = None;
+        state.caller = None;
         state.outcome.take()
     }
 }

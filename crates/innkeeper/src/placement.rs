@@ -5,6 +5,7 @@
 //! [`Tenure`]: it is asked before a message is begun, and again before anything that a handler has
 //! brought about gets out. What a network is, and how keys are written down, is not known here.
 
+mod brought;
 mod distant;
 mod hosted;
 mod look;
@@ -26,6 +27,7 @@ use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
+pub use brought::{Brought, bring};
 pub use distant::{Distant, Pending, distant};
 pub use hosted::{Hosted, Packed};
 pub use look::Ending;

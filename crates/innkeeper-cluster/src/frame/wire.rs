@@ -87,7 +87,7 @@ pub fn decode(body: &Bytes) -> Result<Frame, BadFrame> {
 }
 
 /// Writes behind what is there.
-struct Tail<'a>(&'a mut Vec<u8>);
+pub(crate) struct Tail<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Flavor for Tail<'_> {
     type Output = ();

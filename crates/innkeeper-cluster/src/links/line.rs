@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Core;
 use super::handshake::Begun;
 use super::outbox::{Batch, Outbox};
 use super::standing::Standing;
+use super::{Core, Traffic};
 use crate::frame::{self, BadFrame, Frame, LENGTH_BYTES, Under};
 use crate::limits;
 use crate::net::Wire;
@@ -180,8 +180,6 @@ impl<'a, S: Side> Line<'a, S> {
             let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
-                let sent = u64::try_from(bytes.len()).unwrap_or(0);
-                self.core.traffic.lock().bytes += sent;
                 let write = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
@@ -213,6 +211,7 @@ impl<'a, S: Side> Line<'a, S> {
             encode(&Frame::Ask { nonce }, bytes);
         }
         let mut held = [false; limits::LANES];
+        let mut traffic = Traffic::default();
         for _ in 0..batch.frames.len() {
             let Some((lane, frame)) = batch.frames.pop_front() else { break };
             if held[lane] {
@@ -222,7 +221,7 @@ impl<'a, S: Side> Line<'a, S> {
             }
             match leaving.ask(&frame) {
                 Release::Now if self.side.send(&frame) => {
-                    self.core.traffic.lock().count(&frame);
+                    traffic.count(&frame);
                     encode(&frame, bytes);
                 }
                 Release::Now => {}
@@ -235,6 +234,8 @@ impl<'a, S: Side> Line<'a, S> {
                 }
             }
         }
+        traffic.bytes = u64::try_from(bytes.len()).unwrap_or(0);
+        self.core.traffic.lock().add(traffic);
         // What was held went round, in its order.
         self.side.outbox().put_back(&mut batch.frames);
         held.contains(&true)
