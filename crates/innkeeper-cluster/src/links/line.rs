@@ -177,6 +177,10 @@ impl<'a, S: Side> Line<'a, S> {
         let mut batch = Batch::default();
         loop {
             self.side.outbox().ready().await;
+            if batch.is_many {
+                // Probably it is now, too.
+                self.gather().await;
+            }
             let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
@@ -197,6 +201,20 @@ impl<'a, S: Side> Line<'a, S> {
             if is_held {
                 tokio::time::sleep(limits::HOLD_WAIT).await;
             }
+        }
+    }
+
+    /// Lets whoever is about to say more do so first, for a write costs more than they do: as long
+    /// as more comes, and it is not enough yet.
+    async fn gather(&self) {
+        let mut before = 0;
+        for _ in 0..limits::GATHER_TURNS {
+            let bytes = self.side.outbox().bytes();
+            if bytes == before || bytes >= limits::WRITE_BYTES {
+                return;
+            }
+            before = bytes;
+            tokio::task::yield_now().await;
         }
     }
 
