@@ -27,10 +27,7 @@ pub(crate) struct Answer<M: Message> {
 
 struct State<M: Message> {
     outcome: Option<Outcome<M>>,
-    /// The caller, as long as it waits.
-    caller: Option<Caller<M>>,
-    /// The caller has its outcome, or has gone.
-    closed: bool,
+    caller: Caller<M>,
 }
 
 /// Who is to have the outcome.
@@ -39,6 +36,10 @@ enum Caller<M: Message> {
     Waits(Waker),
     /// Whoever settles it goes on with this.
     IsTold(Told<M>),
+    /// Nobody yet, or it was woken.
+    Nobody,
+    /// It has its outcome, or does not want it any more.
+    IsGone,
 }
 
 /// What goes on with the outcome of a call.
@@ -49,21 +50,21 @@ pub(crate) type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        Answer::new(Some(Caller::Waits(waker.clone())), trace::caller())
+        Answer::new(Caller::Waits(waker.clone()), trace::caller())
     }
 
     /// One that is told.
     pub(crate) fn told(told: Told<M>) -> Arc<Self> {
-        Answer::new(Some(Caller::IsTold(told)), None)
+        Answer::new(Caller::IsTold(told), None)
     }
 
     /// One that is [told](Self::tell) to somebody who needs it beforehand.
     pub(crate) fn to_be_told() -> Arc<Self> {
-        Answer::new(None, trace::caller())
+        Answer::new(Caller::Nobody, trace::caller())
     }
 
-    fn new(caller: Option<Caller<M>>, span: Option<Box<Span>>) -> Arc<Self> {
-        let state = State { outcome: None, caller, closed: false };
+    fn new(caller: Caller<M>, span: Option<Box<Span>>) -> Arc<Self> {
+        let state = State { outcome: None, caller };
         Arc::new(Answer { state: Mutex::new(state), caller: span })
     }
 
@@ -71,9 +72,9 @@ impl<M: Message> Answer<M> {
     pub(crate) fn tell(&self, told: Told<M>) {
         let mut state = self.state.lock();
         match state.outcome.take() {
-            None => state.caller = Some(Caller::IsTold(told)),
+            None => state.caller = Caller::IsTold(told),
             Some(outcome) => {
-                state.closed = true;
+                state.caller = Caller::IsGone;
                 drop(state);
                 told(outcome);
             }
@@ -93,20 +94,20 @@ impl<M: Message> Answer<M> {
     /// Gives the call its outcome. The first one counts.
     pub(crate) fn settle(self: Arc<Self>, outcome: Outcome<M>) {
         let mut state = self.state.lock();
-        if state.closed || state.outcome.is_some() {
+        if state.outcome.is_some() || matches!(state.caller, Caller::IsGone) {
             drop(state);
             // Outside the lock: it is user data.
             drop(outcome);
             return;
         }
-        let waker = match state.caller.take() {
-            Some(Caller::IsTold(told)) => {
-                state.closed = true;
+        let waker = match std::mem::replace(&mut state.caller, Caller::Nobody) {
+            Caller::Waits(waker) => Some(waker),
+            Caller::IsTold(told) => {
+                state.caller = Caller::IsGone;
                 drop(state);
                 return told(outcome);
             }
-            Some(Caller::Waits(waker)) => Some(waker),
-            None => None,
+            Caller::Nobody | Caller::IsGone => None,
         };
         state.outcome = Some(outcome);
         drop(state);
@@ -130,13 +131,13 @@ impl<M: Message> Answer<M> {
         };
         let mut state = shared.state.lock();
         if let Some(outcome) = state.outcome.take() {
-            state.closed = true;
+            state.caller = Caller::IsGone;
             drop(state);
             return Ok(outcome);
         }
         match &mut state.caller {
-            Some(Caller::Waits(waker)) => waker.clone_from(cx.waker()),
-            caller => *caller = Some(Caller::Waits(cx.waker().clone())),
+            Caller::Waits(waker) => waker.clone_from(cx.waker()),
+            caller => *caller = Caller::Waits(cx.waker().clone()),
         }
         drop(state);
         Err(shared)
@@ -150,9 +151,12 @@ impl<M: Message> Answer<M> {
     /// The outcome, if it is there; afterwards none can arrive.
     pub(crate) fn close(&self) -> Option<Outcome<M>> {
         let mut state = self.state.lock();
-        state.closed = true;
-        state.caller = None;
-        state.outcome.take()
+        let caller = std::mem::replace(&mut state.caller, Caller::IsGone);
+        let outcome = state.outcome.take();
+        drop(state);
+        // Not under the lock: a waker may be anybody's.
+        drop(caller);
+        outcome
     }
 }
 

@@ -13,9 +13,7 @@ use crate::frame::Lost;
 use crate::links;
 use crate::ownership::record::Shard;
 
-pub(crate) use write::{
-    Said, read, shard_of, trace_of, write, write_asked, write_reply, write_said,
-};
+pub(crate) use write::{read, shard_of, trace_of, write, write_asked, write_reply, write_said};
 
 /// Something that is asked, and of what kind of process.
 #[derive(Debug, Serialize, Deserialize)]

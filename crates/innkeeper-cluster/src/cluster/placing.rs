@@ -12,7 +12,7 @@ use innkeeper::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::asked::{self, Answered, Ask, Asked, Exit, Said};
+use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
 use super::view::{View, no_answer};
 use super::way::{self, To, Way};
@@ -133,9 +133,9 @@ where
         let Some(said) = asked::write_said(&Self::question(ask), message) else {
             return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
         };
-        let Said { asked, message, listening } = said;
-        let Some(listening) = listening else {
-            let told = self.request(self.asking(key, Some(asked)), within);
+        let message = said.message();
+        let Some(listening) = said.listening else {
+            let told = self.request(self.asking(key, Some(said.asked)), within);
             return Box::pin(async { told.await.map(|(_, _, response)| response) });
         };
         let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);

@@ -8,7 +8,7 @@ use innkeeper::{Away, ExitReason, Incarnation, Message, NotDelivered};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::asked::{self, Answered, Ask, Asked, Exit, Said};
+use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::contain::contained;
 use super::{Inner, Kind};
 use crate::frame::{self, Request, Under};
@@ -120,13 +120,12 @@ where
             Some(_) => Ask::Call { to, message: &[] },
             None => Ask::Cast { to, message: &[] },
         };
-        let written = asked::write_said(&self.asked(ask), message).ok_or(Away::Incompatible)?;
-        let Said { asked, message: said, listening } = written;
-        if let Some(who) = listening {
-            return self.feed(said, who, answer);
+        let mut said = asked::write_said(&self.asked(ask), message).ok_or(Away::Incompatible)?;
+        if let Some(who) = said.listening.take() {
+            return self.feed(said.message(), who, answer);
         }
-        let message = self.to.message(asked);
-        let Some(answer) = answer else { return self.cast(message) };
+        let Some(answer) = answer else { return self.cast(self.to.message(said.asked)) };
+        let (said, message) = (said.message(), self.to.message(said.asked));
         // Told by the link itself, without a task in between.
         let tell = move |told| {
             if contained(|| settle(answer, told, &said, None)).is_none() {

@@ -58,44 +58,56 @@ fn write_trace(to: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes the length of some bytes takes at most.
+const LENGTH_MAX: usize = 10;
+
 /// Writes down something whose last field is bytes, and into these `what`: as if that had been
 /// written for itself and copied there. `whole` has none there. Answers where it is, too.
-fn write_into(whole: &impl Serialize, what: &impl Serialize) -> Option<(Vec<u8>, Range<usize>)> {
+fn write_into(
+    whole: &impl Serialize,
+    what: &impl Serialize,
+    behind: impl FnOnce(&mut Vec<u8>),
+) -> Option<(Bytes, Range<usize>)> {
     let mut written = Vec::with_capacity(2 * ROOM);
+    // Room for a length of more bytes than one, which is what none takes.
+    written.resize(LENGTH_MAX - 1, 0);
     write_behind(whole, &mut written)?;
-    // The length of no bytes, which is one.
-    let (length, begin) = (written.len() - 1, written.len());
+    let begin = written.len();
     write_behind(what, &mut written)?;
-    let bytes = written.len() - begin;
-    if let Ok(short @ ..0x80) = u8::try_from(bytes) {
-        written[length] = short;
-        return Some((written, begin..begin + bytes));
-    }
-    let mut longer = Vec::with_capacity(size_of::<usize>() + 2);
-    write_behind(&bytes, &mut longer)?;
-    let begin = length + longer.len();
-    written.splice(length..=length, longer);
-    Some((written, begin..begin + bytes))
+    let end = written.len();
+    let mut length = [0; LENGTH_MAX];
+    let length = postcard::to_slice(&(end - begin), &mut length).ok()?;
+    // It is short what is moved, however long the rest.
+    let more = length.len() - 1;
+    written.copy_within(LENGTH_MAX - 1..begin - 1, LENGTH_MAX - 1 - more);
+    written[begin - 1 - more..begin].copy_from_slice(length);
+    behind(&mut written);
+    let first = LENGTH_MAX - 1 - more;
+    Some((Bytes::from(written).slice(first..), begin - first..end - first))
 }
 
 /// A message, written down as a part of what is asked.
 pub(crate) struct Said {
     /// All that is asked.
     pub(crate) asked: Bytes,
-    /// The message alone.
-    pub(crate) message: Bytes,
+    /// Where in it the message is.
+    at: Range<usize>,
     /// The subscriber that it brings.
     pub(crate) listening: Option<Arc<dyn Listening>>,
 }
 
+impl Said {
+    /// The message alone.
+    pub(crate) fn message(&self) -> Bytes {
+        self.asked.slice(self.at.clone())
+    }
+}
+
 /// Writes down a question that ends in a message; `asked` has none there.
 pub(crate) fn write_said(asked: &Asked<'_>, message: &impl Serialize) -> Option<Said> {
-    let (written, listening) = subscriber::outgoing(|| write_into(asked, message));
-    let (mut written, at) = written?;
-    write_trace(&mut written);
-    let asked = Bytes::from(written);
-    let message = asked.slice(at);
-    Some(Said { asked, message, listening })
+    let (written, listening) = subscriber::outgoing(|| write_into(asked, message, write_trace));
+    let (asked, at) = written?;
+    Some(Said { asked, at, listening })
 }
 
 /// The shard of a key, by how it is written down.
@@ -127,7 +139,7 @@ impl Flavor for Hashed {
 
 /// Writes down that a call was carried out, with this reply.
 pub(crate) fn write_reply(reply: &impl Serialize) -> Option<Bytes> {
-    write_into(&Answered::Reply(&[]), reply).map(|(written, _)| written.into())
+    write_into(&Answered::Reply(&[]), reply, |_| {}).map(|(written, _)| written)
 }
 
 /// The trace behind a question.
@@ -156,7 +168,7 @@ mod tests {
                 |message| Asked { kind: "room", version: 3, ask: Ask::Call { to: 7, message } };
             let written = write_said(&ask(&[]), &said).unwrap();
             assert_eq!(written.asked, write(&ask(&message)).unwrap(), "{bytes}");
-            assert_eq!(written.message, message, "{bytes}");
+            assert_eq!(written.message(), message, "{bytes}");
             let reply = write(&Answered::Reply(&message));
             assert_eq!(write_reply(&said), reply, "{bytes}");
         }
