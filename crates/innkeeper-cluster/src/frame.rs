@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use hello::{Hello, Refusal, Welcome};
 pub(crate) use hello::{pair, session};
-pub(crate) use wire::Tail;
 pub use wire::{BadFrame, LENGTH_BYTES, MAGIC, decode, encode, length};
+pub(crate) use wire::{Tail, decode_in};
 
 use crate::ownership::link::Nonce;
 use crate::ownership::record::{Epoch, Shard};

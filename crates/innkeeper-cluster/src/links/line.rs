@@ -56,6 +56,12 @@ impl fmt::Display for Cut {
     }
 }
 
+impl From<BadFrame> for Cut {
+    fn from(bad: BadFrame) -> Cut {
+        Cut::Bad(bad)
+    }
+}
+
 impl From<io::Error> for Cut {
     fn from(error: io::Error) -> Cut {
         match error.kind() {
@@ -136,20 +142,36 @@ impl<'a, S: Side> Line<'a, S> {
                 Ok(_) => {}
                 Err(error) => return error.into(),
             }
+            // There is probably more than there was room for.
+            let is_full = bytes.len() == bytes.capacity();
             *self.heard.lock() = true;
             loop {
-                let frame = match cut_out(&mut bytes) {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => break,
-                    Err(bad) => return Cut::Bad(bad),
+                let whole = match cut_out(&mut bytes) {
+                    Ok(whole) if whole.is_empty() => break,
+                    Ok(whole) => whole,
+                    Err(bad) => return bad.into(),
                 };
-                if let Err(cut) = self.take(frame) {
+                if let Err(cut) = self.take_all(&whole) {
                     return cut;
                 }
             }
-            // However much comes, it is also answered.
-            tokio::task::coop::consume_budget().await;
+            // However much comes, it is also answered, and those it is for have their turn.
+            match is_full {
+                true => tokio::task::yield_now().await,
+                false => tokio::task::coop::consume_budget().await,
+            }
         }
+    }
+
+    /// Takes frames that are there whole, one after the other.
+    fn take_all(&self, whole: &Bytes) -> Result<(), Cut> {
+        let mut begin = 0;
+        while let Some(length) = frame::length(&whole[begin..], limits::FRAME_BYTES_MAX)? {
+            let end = begin + LENGTH_BYTES + length;
+            self.take(frame::decode_in(whole, begin + LENGTH_BYTES..end)?)?;
+            begin = end;
+        }
+        Ok(())
     }
 
     fn take(&self, frame: Frame) -> Result<(), Cut> {
@@ -312,14 +334,20 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Cuts the first frame out of what was read, if it is there whole.
-fn cut_out(bytes: &mut BytesMut) -> Result<Option<Frame>, BadFrame> {
-    let Some(length) = frame::length(bytes, limits::FRAME_BYTES_MAX)? else { return Ok(None) };
-    if bytes.len() < LENGTH_BYTES + length {
-        return Ok(None);
+/// Cuts out of what was read the frames that are there whole, up to one that is none.
+fn cut_out(bytes: &mut BytesMut) -> Result<Bytes, BadFrame> {
+    let mut end = 0;
+    loop {
+        let next = match frame::length(&bytes[end..], limits::FRAME_BYTES_MAX) {
+            Ok(Some(length)) if bytes.len() - end >= LENGTH_BYTES + length => LENGTH_BYTES + length,
+            Ok(_) => break,
+            // First those before it.
+            Err(_) if end > 0 => break,
+            Err(bad) => return Err(bad),
+        };
+        end += next;
     }
-    let whole: Bytes = bytes.split_to(LENGTH_BYTES + length).freeze();
-    frame::decode(&whole.slice(LENGTH_BYTES..)).map(Some)
+    Ok(bytes.split_to(end).freeze())
 }
 
 /// Whatever is to be sent was made sure to be short enough when it was taken.
