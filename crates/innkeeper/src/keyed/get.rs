@@ -25,21 +25,26 @@ pub(crate) type Answer<P> = Result<Outcome<ProcessRef<<P as Process>::Message>>,
 ///
 /// Nothing is asked before the first poll.
 #[must_use = "nothing is asked until it is awaited"]
+// In this order: scope and key side by side would be copied as one, right after the caller has
+// written them as two, and the processor waits for that.
+#[repr(C)]
 pub struct GetOrStart<'a, K: Key, P: Process> {
     scope: &'a Arc<Scope<K, P>>,
-    key: &'a K,
     wanted: Wanted<'a, P>,
+    key: &'a K,
     starts: bool,
     timeout: Duration,
     /// Made only where there is something to wait for.
     wait: Option<Pin<Box<dyn Future<Output = Answer<P>> + Send + 'a>>>,
+    /// What was not found at once. It comes by this way so that what was passes through registers.
+    answer: Option<Answer<P>>,
 }
 
 impl<'a, K: Key, P: Process> GetOrStart<'a, K, P> {
     pub(crate) fn new(scope: &'a Arc<Scope<K, P>>, key: &'a K, args: Option<P::Args>) -> Self {
         let wanted = Wanted { args, client: None };
         let timeout = limits::ASK_TIMEOUT;
-        GetOrStart { scope, key, wanted, starts: true, timeout, wait: None }
+        GetOrStart { scope, key, wanted, starts: true, timeout, wait: None, answer: None }
     }
 
     pub(crate) fn without_start(mut self) -> Self {
@@ -67,58 +72,68 @@ impl<K: Key, P: Process> Unpin for GetOrStart<'_, K, P> {}
 impl<K: Key, P: Process> Future for GetOrStart<'_, K, P> {
     type Output = Answer<P>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         // Where it is placed, it is to be asked first who may act for it.
         if this.wait.is_some() || this.scope.shared.placement.is_some() {
-            return this.poll_wait(cx);
+            this.poll_wait(cx);
+        } else {
+            let seen = this.scope.see(this.key);
+            if this.wanted.args.is_none()
+                && let Some(cell) = &seen.cell
+                && let Some(incarnation) = cell.live()
+                && let Some(cell) = seen.cell
+            {
+                return Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))));
+            }
+            this.poll_slowly(cx, seen);
         }
-        let seen = this.scope.see(this.key);
-        if this.wanted.args.is_none()
-            && let Some(cell) = &seen.cell
-            && let Some(incarnation) = cell.live()
-            && let Some(cell) = seen.cell
-        {
-            return Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))));
-        }
-        this.poll_slowly(cx, seen)
+        this.answer.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl<K: Key, P: Process> GetOrStart<'_, K, P> {
     /// Where the question is on its way, or has to go further than this table.
     #[cold]
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Answer<P>> {
+    fn poll_wait(&mut self, cx: &mut Context<'_>) {
         if let Some(wait) = &mut self.wait {
-            return wait.as_mut().poll(cx);
-        }
-        if let Some(placement) = &self.scope.shared.placement {
+            self.answer = ready(wait.as_mut().poll(cx));
+        } else if let Some(placement) = &self.scope.shared.placement {
             if self.wanted.args.is_some() {
-                return Poll::Ready(Err(GetError::ArgsStayHere));
+                self.answer = Some(Err(GetError::ArgsStayHere));
+                return;
             }
             let (client, starts, timeout) = (self.wanted.client, self.starts, self.timeout);
             let wait = placed::get(self.scope, &**placement, self.key, client, starts, timeout);
-            return self.wait.insert(Box::pin(wait)).as_mut().poll(cx);
+            self.answer = ready(self.wait.insert(Box::pin(wait)).as_mut().poll(cx));
         }
-        self.poll_slowly(cx, self.scope.see(self.key))
     }
 
     /// Where there may be something to start, to wait for or to compare.
     #[cold]
-    fn poll_slowly(&mut self, cx: &mut Context<'_>, seen: Seen<K, P>) -> Poll<Answer<P>> {
-        match self.scope.find_or_start(self.key, seen, &mut self.wanted, None, self.starts)? {
-            Found::Live(cell, incarnation) => {
-                self.scope.check_args(&cell, &self.wanted)?;
-                Poll::Ready(Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))))
+    fn poll_slowly(&mut self, cx: &mut Context<'_>, seen: Seen<K, P>) {
+        let found = self.scope.find_or_start(self.key, seen, &mut self.wanted, None, self.starts);
+        self.answer = match found {
+            Err(error) => Some(Err(error)),
+            Ok(Found::Live(cell, incarnation)) => {
+                let same = self.scope.check_args(&cell, &self.wanted);
+                Some(same.map(|()| Outcome::Existing(ProcessRef::new(cell, incarnation))))
             }
-            found @ Found::Cell { .. } => {
+            Ok(found @ Found::Cell { .. }) => {
                 let wanted = std::mem::replace(&mut self.wanted, Wanted::nothing());
                 let (starts, timeout) = (self.starts, self.timeout);
                 let wait = wait(self.scope, self.key, wanted, None, starts, timeout, found);
-                self.wait.insert(Box::pin(wait)).as_mut().poll(cx)
+                ready(self.wait.insert(Box::pin(wait)).as_mut().poll(cx))
             }
-        }
+        };
+    }
+}
+
+fn ready<T>(polled: Poll<T>) -> Option<T> {
+    match polled {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 
