@@ -20,7 +20,7 @@ mod view;
 mod way;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,10 +44,9 @@ use crate::limits;
 use crate::links::{LinkSettings, Links, Standing, Traffic};
 use crate::net::Net;
 use crate::node::{Node, Orders, Running};
-use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Epoch, Member, NodeId, Session, Shard};
 use crate::ownership::timing::Now;
-use crate::ownership::{Gate, Over, Release};
+use crate::ownership::{Over, Release};
 pub use changes::ClusterEvent;
 use contain::contained;
 use hosting::Hosting;
@@ -86,7 +85,7 @@ pub(crate) struct Inner {
     pub(crate) node: Node,
     links: OnceLock<Links>,
     /// By name; each lives as long as its scope.
-    scopes: RwLock<HashMap<Bytes, Weak<dyn Hosting>>>,
+    scopes: RwLock<BTreeMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
     /// Is told whenever a shard is served that was not.
@@ -96,7 +95,7 @@ pub(crate) struct Inner {
     /// How much more may arrive with shards, in bytes.
     arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
-    leaving: Mutex<HashMap<Under, usize>>,
+    leaving: Mutex<BTreeMap<Under, usize>>,
     left: Notify,
     changes: broadcast::Sender<ClusterEvent>,
     /// What is under way for others, or for other nodes.
@@ -256,7 +255,7 @@ impl Cluster {
     /// nobody does, or it is not known who.
     pub fn owner<K: Serialize>(&self, key: &K) -> Option<Member> {
         let node = &self.inner.node;
-        let shard = shard_of(&asked::write(key)?, node.shards());
+        let shard = asked::shard_of(key, node.shards())?;
         node.member(node.owner(shard)?.owner)
     }
 
@@ -296,7 +295,7 @@ impl Inner {
     /// The right to act for a shard, if this node has it, be it in doubt, and nothing of the shard
     /// is still to be unpacked.
     pub(crate) fn right(&self, shard: Shard) -> Option<Arc<Owning>> {
-        let (Gate::Open(epoch) | Gate::Frozen(epoch)) = self.node.gate(shard) else { return None };
+        let epoch = self.node.serving(shard)?;
         let desk = self.desk(shard)?;
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;

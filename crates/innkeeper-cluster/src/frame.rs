@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use hello::{Hello, Refusal, Welcome};
 pub(crate) use hello::{pair, session};
 pub use wire::{BadFrame, LENGTH_BYTES, MAGIC, decode, encode, length};
+pub(crate) use wire::{Tail, decode_in};
 
 use crate::ownership::link::Nonce;
 use crate::ownership::record::{Epoch, Shard};
@@ -33,7 +34,7 @@ use crate::ownership::record::{Epoch, Shard};
 pub type Id = u64;
 
 /// The ownership that something was said under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Under {
     /// Of which shard.
     pub shard: Shard,

@@ -54,6 +54,10 @@ pub const TURN_BYTES: usize = 16 << 10;
 /// How many bytes are put together for one write to a link.
 pub const WRITE_BYTES: usize = 64 << 10;
 
+/// How often, at most, all other tasks have their turn before a write that may become longer by
+/// that.
+pub const GATHER_TURNS: usize = 4;
+
 /// How many bytes are asked for in one read from a link.
 pub const READ_BYTES: usize = 64 << 10;
 

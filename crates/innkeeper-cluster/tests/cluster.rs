@@ -27,6 +27,8 @@ mod moving;
 mod names;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/overdue.rs"]
+mod overdue;
 #[path = "cluster/panics.rs"]
 mod panics;
 #[path = "cluster/remembered.rs"]

@@ -6,6 +6,7 @@
 //! brought about gets out. What a network is, and how keys are written down, is not known here.
 
 mod admission;
+mod brought;
 mod distant;
 mod hosted;
 mod look;
@@ -31,6 +32,7 @@ use crate::wait_for;
 
 pub use admission::Admission;
 pub(crate) use admission::{Seat, Turn};
+pub use brought::{Brought, bring};
 pub use distant::{Distant, Pending, distant};
 pub use hosted::{Hosted, Packed};
 pub use look::Ending;

@@ -256,7 +256,7 @@ async fn process_here<K: Key, P: Process>(
 }
 
 /// Why it was not delivered; if the tenure is over, that is why.
-fn unless_over(tenure: &dyn Tenure, why: NotDelivered) -> NotDelivered {
+pub(crate) fn unless_over(tenure: &dyn Tenure, why: NotDelivered) -> NotDelivered {
     match tenure.begin() {
         Standing::Never => NotDelivered::Away(Away::NotOwner),
         Standing::Yes | Standing::NotNow => why,

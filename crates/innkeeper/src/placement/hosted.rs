@@ -77,6 +77,22 @@ impl<K: Key, P: Process> Hosted<K, P> {
         self.scope.upgrade().map(|scope| scope.events())
     }
 
+    /// What takes messages for a key now: for this incarnation or, for `None`, for whichever is
+    /// ready. `None`: nobody does, or it is to be waited for.
+    pub fn ready(
+        &self,
+        tenure: &Arc<dyn Tenure>,
+        key: &K,
+        to: Option<Incarnation>,
+    ) -> Option<ProcessRef<P::Message>> {
+        let cell = self.scope.upgrade()?.find(key)?;
+        if let Some(to) = to {
+            return Some(ProcessRef::new(cell, to));
+        }
+        let is_ready = cell.owner.runs_under(tenure) && cell.live().is_some();
+        is_ready.then(|| ProcessRef::whichever(cell))
+    }
+
     /// Says something to the process of a key: to this incarnation or, for `None`, to whichever
     /// there is, started if need be.
     ///

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::admission::{Entry, Seat, Turn};
@@ -75,10 +75,15 @@ impl Placed {
 
     /// A place for the answer of a call from which it goes on only as an output may.
     pub(crate) fn relay<M: Message>(&self, to: Arc<Answer<M>>) -> Arc<Answer<M>> {
-        Arc::new_cyclic(|relayed| {
-            let relay = Relay { from: relayed.clone(), to, outlet: self.outlet.clone() };
-            Answer::new(Waker::from(Arc::new(relay)))
-        })
+        let outlet = self.outlet.clone();
+        Answer::told(Box::new(move |outcome| {
+            // Mostly it need not be kept.
+            if outlet.is_open() {
+                drop(contained(|| to.settle(outcome)));
+            } else {
+                outlet.put(Box::new(Reply { to, outcome }));
+            }
+        }))
     }
 
     /// Does this as soon as an output may leave, after all that were put out before.
@@ -246,23 +251,6 @@ impl<E: Send + 'static> Output for Told<E> {
 
     fn lost(self: Box<Self>) {
         self.to.end(Unsubscribed::Lost);
-    }
-}
-
-/// Takes an outcome from where the process has put it to where its caller waits.
-struct Relay<M: Message> {
-    /// Weak, for it keeps this. Whoever settles it has it.
-    from: Weak<Answer<M>>,
-    to: Arc<Answer<M>>,
-    outlet: Arc<Outlet>,
-}
-
-impl<M: Message> Wake for Relay<M> {
-    fn wake(self: Arc<Self>) {
-        let from = self.from.upgrade();
-        if let Some(outcome) = from.and_then(|from| from.close()) {
-            self.outlet.put(Box::new(Reply { to: self.to.clone(), outcome }));
-        }
     }
 }
 
