@@ -18,9 +18,9 @@ pub(crate) use nodes::serve;
 
 type RoomRef = ProcessRef<Far>;
 
-/// Runs one of the two workloads.
-pub(crate) async fn run(workload: &str) -> io::Result<()> {
-    if workload == "global" { global().await } else { remote().await }
+/// Runs one of the two workloads; of the second one variant, if one is named.
+pub(crate) async fn run(workload: &str, variant: &str) -> io::Result<()> {
+    if workload == "global" { global().await } else { remote(variant).await }
 }
 
 /// New keys over three nodes. Each is a room that is started, at whichever node it belongs.
@@ -69,14 +69,18 @@ async fn global() -> io::Result<()> {
 }
 
 /// Calls and casts to a room on the other one of two nodes.
-async fn remote() -> io::Result<()> {
+async fn remote(only: &str) -> io::Result<()> {
     let nodes = Nodes::start(2).await?;
     let key = (0..).map(|i| format!("far:{i}")).find(|key| nodes.is_far(key));
     let key = key.expect("there are keys without end");
     let room = nodes.rooms.get_or_start(&key).await.and_then(Outcome::process).expect("a room");
     let n = size("BENCH_REMOTE_OPS", 10_000);
     add(&room, 0).await;
+    let is_wanted = |variant: &str| only.is_empty() || only == variant;
     for (variant, callers, each) in [("call-1to1", 1, n), ("call-64to1", 64, n * 4 / 64)] {
+        if !is_wanted(variant) {
+            continue;
+        }
         let wall = lanes::run(callers, |_| {
             let room = room.clone();
             async move {
@@ -92,6 +96,9 @@ async fn remote() -> io::Result<()> {
         }
     }
     for (variant, bytes, m) in [("cast-64B", 64, n * 20), ("cast-1KiB", 1024, n * 10)] {
+        if !is_wanted(variant) {
+            continue;
+        }
         let data = Bytes::from(vec![1; bytes]);
         let wall = lanes::run(1, |_| {
             let (room, data) = (room.clone(), data.clone());

@@ -59,9 +59,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         ["far-node", name, url] => Ok(on_nodes(far::serve(name, url))),
         #[cfg(feature = "cluster")]
-        [workload @ ("global" | "remote")] => Ok(on_nodes(far::run(workload))),
+        [workload @ ("global" | "remote"), ref variant @ ..] => {
+            Ok(on_nodes(far::run(workload, &variant.concat())))
+        }
         #[cfg(not(feature = "cluster"))]
-        ["global" | "remote"] => Err("built without the feature `cluster`".to_owned()),
+        ["global" | "remote", ..] => Err("built without the feature `cluster`".to_owned()),
         [workload, ref variant @ ..] => Ok(measured(one(workload, variant.concat()))),
     };
     done.unwrap_or_else(|what| {

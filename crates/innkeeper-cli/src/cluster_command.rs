@@ -83,7 +83,13 @@ fn shard(shard: ShardInfo) -> (ShardInfo, Vec<String>) {
         shard.shard.to_string(),
         shard.node.as_deref().map_or(NOTHING.to_owned(), output::printable),
         shard.epoch.to_string(),
-        shard.state.clone(),
+        match &*shard.stuck {
+            [] => shard.state.clone(),
+            stuck => {
+                let names: Vec<_> = stuck.iter().map(|name| output::printable(name)).collect();
+                format!("{}: {}", shard.state, names.join(", "))
+            }
+        },
     ];
     (shard, cells)
 }

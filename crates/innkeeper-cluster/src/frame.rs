@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use hello::{Hello, Refusal, Welcome};
 pub(crate) use hello::{pair, session};
 pub use wire::{BadFrame, LENGTH_BYTES, MAGIC, decode, encode, length};
+pub(crate) use wire::{Tail, decode_in};
 
 use crate::ownership::link::Nonce;
 use crate::ownership::record::{Epoch, Shard};
@@ -33,7 +34,7 @@ use crate::ownership::record::{Epoch, Shard};
 pub type Id = u64;
 
 /// The ownership that something was said under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Under {
     /// Of which shard.
     pub shard: Shard,
@@ -157,6 +158,9 @@ pub enum Request<B = Bytes> {
 pub struct Part<B = Bytes> {
     /// The shard, and the epoch of the *next* owner.
     pub under: Under,
+    /// The how manieth time it is that the sender tries to give this shard away: parts of another
+    /// try are of no use.
+    pub attempt: u64,
     /// The number of this part, from 0 on.
     pub number: u32,
     /// How many there are.
@@ -262,8 +266,8 @@ impl<B> Request<B> {
 
 impl<B> Part<B> {
     fn map<C>(self, f: impl Fn(B) -> C) -> Part<C> {
-        let Part { under, number, count, body } = self;
-        Part { under, number, count, body: f(body) }
+        let Part { under, attempt, number, count, body } = self;
+        Part { under, attempt, number, count, body: f(body) }
     }
 }
 

@@ -19,6 +19,7 @@ mod guest;
 mod handshake;
 mod line;
 mod outbox;
+mod overdue;
 mod peer;
 mod service;
 mod standing;
@@ -26,6 +27,7 @@ mod standing;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,9 +52,12 @@ use guest::Guest;
 use handshake::{Identity, NoLink};
 use line::Times;
 use outbox::NoRoom;
+use overdue::Overdue;
 use peer::Peer;
 
+pub(crate) use calls::Tell;
 pub(crate) use outbox::weight;
+pub(crate) use overdue::Wait;
 
 /// What the links of a node are made with.
 #[derive(Clone, Debug)]
@@ -123,6 +128,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    fn add(&mut self, other: Traffic) {
+        let Traffic { asked, told, bytes } = other;
+        self.asked += asked;
+        self.told += told;
+        self.bytes += bytes;
+    }
+
     fn count(&mut self, frame: &Frame) {
         match frame {
             Frame::Request { .. } | Frame::Cast { .. } | Frame::Subscribe { .. } => self.asked += 1,
@@ -143,6 +155,7 @@ pub(crate) struct Core {
     guests: Mutex<BTreeMap<Session, Arc<Guest>>>,
     dropped: Arc<Dropped>,
     traffic: Mutex<Traffic>,
+    overdue: Arc<Overdue>,
 }
 
 impl Links {
@@ -166,6 +179,7 @@ impl Links {
             guests: Mutex::default(),
             dropped: Arc::default(),
             traffic: Mutex::default(),
+            overdue: Arc::default(),
         });
         let (begin, begun) = mpsc::channel(limits::PEERS_MAX);
         // From before the first link is begun, so that no session ends unnoticed.
@@ -204,6 +218,40 @@ impl Links {
                 None => told.try_recv().unwrap_or(Err(Unknown::Late.into())),
             },
         }
+    }
+
+    /// As [`request`](Self::request), but nobody waits: what became of it is told to `tell`, once,
+    /// by whoever learns that.
+    pub(crate) fn ask(
+        &self,
+        to: Session,
+        origin: Origin,
+        request: Request,
+        within: Duration,
+        tell: Tell,
+    ) {
+        let peer = match self.peer(to) {
+            Ok(peer) => peer,
+            Err(why) => return tell(Err(why.into())),
+        };
+        let id = peer.next_id();
+        let late = Arc::downgrade(&peer);
+        let until = self.until(within, move || {
+            if let Some(peer) = late.upgrade() {
+                peer.late(id);
+            }
+        });
+        peer.calls.begin_until(id, tell, Some(until));
+        let wait_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let frame = Frame::Request { id, wait_ms, under: origin.under, request };
+        if let Err(why) = put(&peer, origin.sender, frame) {
+            peer.calls.end(id, Err(why.into()));
+        }
+    }
+
+    /// Does this in so long, unless the wait is dropped before.
+    pub(crate) fn until(&self, within: Duration, late: impl FnOnce() + Send + 'static) -> Wait {
+        self.core.overdue.begin(within, late)
     }
 
     /// Says something to the process of a key on another node. It is on its way to the link then,
@@ -304,9 +352,12 @@ impl Linking {
     pub async fn run(mut self) {
         let arrivals = Arc::new(Semaphore::new(limits::ARRIVALS_MAX));
         let mut tasks = JoinSet::new();
+        let overdue = self.core.overdue.clone();
+        let mut overdue = pin!(overdue.run());
         loop {
             tokio::select! {
                 biased;
+                () = &mut overdue => {}
                 Ok(()) = self.membership.changed() => self.core.forget_the_gone(),
                 Some(peer) = self.begun.recv() => {
                     tasks.spawn(peer.run(self.core.clone()));

@@ -218,6 +218,11 @@ impl Node {
         machine.gate(shard, self.shared.clock.now())
     }
 
+    /// The epoch under which messages of a shard are begun, whenever the session can be proven.
+    pub(crate) fn serving(&self, shard: Shard) -> Option<Epoch> {
+        self.shared.machine.lock().serving(shard)
+    }
+
     /// Whether an output that was made under this ownership may leave now.
     pub fn release(&self, shard: Shard, epoch: Epoch) -> Release {
         let machine = self.shared.machine.lock();

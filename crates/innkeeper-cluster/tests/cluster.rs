@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/admission.rs"]
+mod admission;
 #[path = "cluster/apart.rs"]
 mod apart;
 #[path = "cluster/arriving.rs"]
@@ -25,12 +27,18 @@ mod moving;
 mod names;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[path = "cluster/overdue.rs"]
+mod overdue;
 #[path = "cluster/panics.rs"]
 mod panics;
+#[path = "cluster/remembered.rs"]
+mod remembered;
 #[path = "support/runtime.rs"]
 mod runtime;
 #[path = "cluster/steps.rs"]
 mod steps;
+#[path = "cluster/stuck.rs"]
+mod stuck;
 #[path = "cluster/tap.rs"]
 mod tap;
 #[path = "cluster/view.rs"]

@@ -27,24 +27,58 @@ pub(crate) struct Answer<M: Message> {
 
 struct State<M: Message> {
     outcome: Option<Outcome<M>>,
-    /// Of the caller, as long as it waits.
-    waker: Option<Waker>,
-    /// The caller has its outcome, or has gone.
-    closed: bool,
+    caller: Caller<M>,
 }
+
+/// Who is to have the outcome.
+enum Caller<M: Message> {
+    /// A task, which takes it when it is woken.
+    Waits(Waker),
+    /// Whoever settles it goes on with this.
+    IsTold(Told<M>),
+    /// Nobody yet, or it was woken.
+    Nobody,
+    /// It has its outcome, or does not want it any more.
+    IsGone,
+}
+
+/// What goes on with the outcome of a call.
+pub(crate) type Told<M> = Box<dyn FnOnce(Outcome<M>) + Send>;
 
 /// The error is boxed, for it is rare and large.
 pub(crate) type Outcome<M> = Result<<M as Message>::Reply, Box<CallError<M>>>;
 
 impl<M: Message> Answer<M> {
     pub(crate) fn open(waker: &Waker) -> Arc<Self> {
-        Arc::new(Answer { caller: trace::caller(), ..Answer::new(waker.clone()) })
+        Answer::new(Caller::Waits(waker.clone()), trace::caller())
     }
 
-    /// One whose outcome wakes `waker`, once.
-    pub(crate) fn new(waker: Waker) -> Self {
-        let state = State { outcome: None, waker: Some(waker), closed: false };
-        Answer { state: Mutex::new(state), caller: None }
+    /// One that is told.
+    pub(crate) fn told(told: Told<M>) -> Arc<Self> {
+        Answer::new(Caller::IsTold(told), None)
+    }
+
+    /// One that is [told](Self::tell) to somebody who needs it beforehand.
+    pub(crate) fn to_be_told() -> Arc<Self> {
+        Answer::new(Caller::Nobody, trace::caller())
+    }
+
+    fn new(caller: Caller<M>, span: Option<Box<Span>>) -> Arc<Self> {
+        let state = State { outcome: None, caller };
+        Arc::new(Answer { state: Mutex::new(state), caller: span })
+    }
+
+    /// Has the outcome told, at once if there is one.
+    pub(crate) fn tell(&self, told: Told<M>) {
+        let mut state = self.state.lock();
+        match state.outcome.take() {
+            None => state.caller = Caller::IsTold(told),
+            Some(outcome) => {
+                state.caller = Caller::IsGone;
+                drop(state);
+                told(outcome);
+            }
+        }
     }
 
     /// The span that the call was made in.
@@ -60,14 +94,22 @@ impl<M: Message> Answer<M> {
     /// Gives the call its outcome. The first one counts.
     pub(crate) fn settle(self: Arc<Self>, outcome: Outcome<M>) {
         let mut state = self.state.lock();
-        if state.closed || state.outcome.is_some() {
+        if state.outcome.is_some() || matches!(state.caller, Caller::IsGone) {
             drop(state);
             // Outside the lock: it is user data.
             drop(outcome);
             return;
         }
+        let waker = match std::mem::replace(&mut state.caller, Caller::Nobody) {
+            Caller::Waits(waker) => Some(waker),
+            Caller::IsTold(told) => {
+                state.caller = Caller::IsGone;
+                drop(state);
+                return told(outcome);
+            }
+            Caller::Nobody | Caller::IsGone => None,
+        };
         state.outcome = Some(outcome);
-        let waker = state.waker.take();
         drop(state);
         // Let go before the caller is woken, who then has it alone. Unless nobody else has it: who
         // is woken may still look for it.
@@ -89,13 +131,13 @@ impl<M: Message> Answer<M> {
         };
         let mut state = shared.state.lock();
         if let Some(outcome) = state.outcome.take() {
-            state.closed = true;
+            state.caller = Caller::IsGone;
             drop(state);
             return Ok(outcome);
         }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.waker = Some(cx.waker().clone()),
+        match &mut state.caller {
+            Caller::Waits(waker) => waker.clone_from(cx.waker()),
+            caller => *caller = Caller::Waits(cx.waker().clone()),
         }
         drop(state);
         Err(shared)
@@ -109,9 +151,12 @@ impl<M: Message> Answer<M> {
     /// The outcome, if it is there; afterwards none can arrive.
     pub(crate) fn close(&self) -> Option<Outcome<M>> {
         let mut state = self.state.lock();
-        state.closed = true;
-        state.waker = None;
-        state.outcome.take()
+        let caller = std::mem::replace(&mut state.caller, Caller::IsGone);
+        let outcome = state.outcome.take();
+        drop(state);
+        // Not under the lock: a waker may be anybody's.
+        drop(caller);
+        outcome
     }
 }
 

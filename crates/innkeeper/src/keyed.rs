@@ -10,6 +10,7 @@ mod kept;
 mod owner;
 mod page;
 mod placed;
+mod remembered;
 mod scope;
 mod stop;
 mod sweep;
@@ -37,7 +38,7 @@ pub use stop::Stop;
 pub use via::{Via, ViaCall, ViaCast};
 
 pub(crate) use end_all::Ending as Told;
-pub(crate) use placed::{away, call_here, cast_here, get_here, info_here, stop_here};
+pub(crate) use placed::{away, call_here, cast_here, get_here, info_here, stop_here, unless_over};
 pub(crate) use scope::Scope;
 
 /// What a key may be: anything that can be hashed, compared and named.

@@ -1,20 +1,19 @@
 //! What nodes ask of each other's processes, and what they answer, as it is written down.
 
-use std::sync::Arc;
+mod write;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use innkeeper::placement::Failed;
 use innkeeper::{Away, Cycle, ExitReason, GetError, NotDelivered, StopError, Unknown};
 use serde::{Deserialize, Serialize};
 
-use super::contain::contained;
 use super::seen::Seen;
 use crate::frame::Lost;
 use crate::links;
 use crate::ownership::record::Shard;
-use crate::subscriber::{self, Listening};
-use crate::trace;
+
+pub(crate) use write::{read, shard_of, trace_of, write, write_asked, write_reply, write_said};
 
 /// Something that is asked, and of what kind of process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +111,7 @@ pub(crate) enum Exit {
     StartTimeout,
     NoProcess,
     Unreachable,
+    NotAdmitted,
 }
 
 /// [`Away`], written down.
@@ -138,6 +138,7 @@ pub(crate) enum NoProcess {
     Declined,
     NotFound,
     Away(Elsewhere),
+    NotAdmitted,
 }
 
 /// [`NotDelivered`], written down.
@@ -172,47 +173,6 @@ pub(crate) enum NotStopped {
     Unknown,
 }
 
-/// Writes something down. What users have made may refuse that, or panic; then it is not said.
-pub(crate) fn write(what: &impl Serialize) -> Option<Bytes> {
-    match contained(|| postcard::to_allocvec(what)) {
-        Some(Ok(bytes)) => Some(bytes.into()),
-        Some(Err(error)) => {
-            tracing::error!(%error, "what was to be sent cannot be written down");
-            None
-        }
-        None => {
-            tracing::error!("the code that was to write down what is sent has panicked");
-            None
-        }
-    }
-}
-
-/// Writes a question down, and behind it the trace that it is a part of, if somebody collects
-/// those. Who does not know of traces reads over it.
-pub(crate) fn write_asked(asked: &Asked<'_>) -> Option<Bytes> {
-    let Some(trace) = trace::current() else { return write(asked) };
-    let mut written = write(asked)?.to_vec();
-    written.extend_from_slice(trace.as_bytes());
-    Some(written.into())
-}
-
-/// The trace behind a question.
-pub(crate) fn trace_of(written: &[u8]) -> Option<&str> {
-    let (_, trace) = postcard::take_from_bytes::<Asked<'_>>(written).ok()?;
-    std::str::from_utf8(trace).ok().filter(|trace| !trace.is_empty())
-}
-
-/// Writes a message down, with the subscriber that it brings.
-pub(crate) fn write_message(what: &impl Serialize) -> Option<(Bytes, Option<Arc<dyn Listening>>)> {
-    let (written, listening) = subscriber::outgoing(|| write(what));
-    written.map(|bytes| (bytes, listening))
-}
-
-/// Reads what was written down. Code of users that panics there has not read it.
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    contained(|| postcard::from_bytes(bytes))?.ok()
-}
-
 impl From<ExitReason> for Exit {
     fn from(reason: ExitReason) -> Self {
         match reason {
@@ -224,6 +184,7 @@ impl From<ExitReason> for Exit {
             ExitReason::Panicked(why) => Exit::Panicked((*why).to_owned()),
             ExitReason::Failed(why) => Exit::Failed((*why).to_owned()),
             ExitReason::StartTimeout => Exit::StartTimeout,
+            ExitReason::NotAdmitted => Exit::NotAdmitted,
             ExitReason::NoProcess => Exit::NoProcess,
             ExitReason::Unreachable => Exit::Unreachable,
             other => Exit::Failed(other.to_string()),
@@ -242,6 +203,7 @@ impl From<Exit> for ExitReason {
             Exit::Panicked(why) => ExitReason::Panicked(why.into()),
             Exit::Failed(why) => ExitReason::failed(why),
             Exit::StartTimeout => ExitReason::StartTimeout,
+            Exit::NotAdmitted => ExitReason::NotAdmitted,
             Exit::NoProcess => ExitReason::NoProcess,
             Exit::Unreachable => ExitReason::Unreachable,
         }
@@ -278,6 +240,7 @@ impl From<GetError> for NoProcess {
         match error {
             GetError::InitFailed(reason) => NoProcess::InitFailed(reason.into()),
             GetError::StartTimeout => NoProcess::StartTimeout,
+            GetError::NotAdmitted => NoProcess::NotAdmitted,
             GetError::Timeout { waited } => NoProcess::Timeout { waited },
             GetError::Parked(reason) => NoProcess::Parked(reason.into()),
             GetError::MaxChildren { max } => NoProcess::MaxChildren { max: max as u64 },
@@ -297,6 +260,7 @@ impl From<NoProcess> for GetError {
         match error {
             NoProcess::InitFailed(exit) => GetError::InitFailed(exit.into()),
             NoProcess::StartTimeout => GetError::StartTimeout,
+            NoProcess::NotAdmitted => GetError::NotAdmitted,
             NoProcess::Timeout { waited } => GetError::Timeout { waited },
             NoProcess::Parked(exit) => GetError::Parked(exit.into()),
             NoProcess::MaxChildren { max } => {
@@ -413,22 +377,5 @@ pub(crate) fn failed(failed: links::Failed) -> Failed {
         links::Failed::Unknown(Why::Lost(Lost::Disowned)) => Failed::Unknown(Unknown::Lost),
         links::Failed::Unknown(Why::Lost(_)) => Failed::Unknown(Unknown::NoReply),
         links::Failed::Unknown(_) => Failed::Unknown(Unknown::Unreachable),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_does_not_know_of_traces_reads_over_the_one_behind_a_question() {
-        let asked = Asked { kind: "room", version: 1, ask: Ask::Call { to: 7, message: b"hello" } };
-        let without = write(&asked).unwrap();
-        let with = [&without[..], b"00-trace-span-01"].concat();
-        assert_eq!((trace_of(&without), trace_of(&with)), (None, Some("00-trace-span-01")));
-        let read = read::<Asked<'_>>(&with).unwrap();
-        assert!(matches!(read.ask, Ask::Call { to: 7, message: b"hello" }), "{read:?}");
-        // What is no text is no trace.
-        assert_eq!(trace_of(&[&without[..], &[0xff, 0xfe]].concat()), None);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Later, Packed, Tenure};
+use innkeeper::placement::{Later, Packed, Tenure, bring};
 use innkeeper::{
     Away, CallError, ExitReason, GetError, Incarnation, Key, NotDelivered, Outcome, ProcessRef,
 };
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use super::asked::{self, Answered, Ask, Asked, Exit, NoProcess, NotStopped, Undelivered};
+use super::contain::contained;
 use super::luggage::Bag;
 use super::placing::Placing;
 use super::seen::Seen;
@@ -31,6 +32,12 @@ pub(crate) trait Hosting: Send + Sync {
     /// Whether it has been started. Until then it has its name, and nothing can be asked of it.
     fn is_started(&self) -> bool;
 
+    /// Says something to a process, if one is there that takes it now; otherwise it comes back.
+    fn call_now(&self, from: From, message: &Message, answer: Answer) -> Option<Answer>;
+
+    /// As [`call_now`](Self::call_now), without an answer; whether it was taken.
+    fn cast_now(&self, message: &Message) -> bool;
+
     /// Carries out what is asked, and answers with the ownership it was done under.
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done>;
 
@@ -38,13 +45,16 @@ pub(crate) trait Hosting: Send + Sync {
     fn version(&self) -> u32;
 
     /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
 
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
+
+    /// What processes are called that have not ended under a right: so many of them.
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>>;
 
     /// Has the process of a key begin that took something along. Whether that is done with: it has
     /// begun, or is not to.
@@ -68,26 +78,62 @@ impl Done {
     fn under(under: Under, answered: &Answered<'_>) -> Done {
         Done { under: Some(under), body: asked::write(answered) }
     }
+
+    /// What came of a call.
+    fn call<M>(under: Under, came: Result<M::Reply, CallError<M>>) -> Done
+    where
+        M: innkeeper::Message<Reply: Serialize>,
+    {
+        match came {
+            Ok(reply) => {
+                let body = asked::write_reply(&reply);
+                Done { under: body.is_some().then_some(under), body }
+            }
+            Err(CallError::NotDelivered { why, .. }) => Done::not(why),
+            Err(CallError::Unknown(why)) => {
+                let body = asked::write(&Answered::Unknown(why.into()));
+                Done { under: None, body }
+            }
+            Err(_) => Done { under: None, body: None },
+        }
+    }
+
+    fn tell(self, answer: Answer) {
+        // Without a body it could not be written down: who asked is told by its drop.
+        if let Some(body) = self.body {
+            answer.done(self.under, body);
+        }
+    }
 }
 
 impl Service for Inner {
     fn call(&self, from: From, message: Message, answer: Answer) {
         let span = trace::asked(self.node.name(), &message);
-        let done = self.carry_out(from, message);
-        let work = async move {
-            let Done { under, body } = done.await;
-            // Without a body it could not be written down: who asked is told by its drop.
-            if let Some(body) = body {
-                answer.done(under, body);
-            }
+        let scope = self.scope(&message.scope);
+        let now = || match &scope {
+            Some(scope) => span.in_scope(|| scope.call_now(from, &message, answer)),
+            None => Some(answer),
         };
-        self.run(work.instrument(span));
+        // Most of it needs no task. Code of users that panics is not to take the link along.
+        let Some(answer) = contained(now).unwrap_or_else(panicked) else { return };
+        let done = carry_out(scope, from, message);
+        self.run(async move { done.await.tell(answer) }.instrument(span));
     }
 
     fn cast(&self, from: From, message: Message) {
         let span = trace::asked(self.node.name(), &message);
+        let scope = self.scope(&message.scope);
+        let now = || {
+            let scope = scope.as_ref()?;
+            span.in_scope(|| scope.cast_now(&message)).then_some(())
+        };
+        match contained(now) {
+            Some(None) => {}
+            Some(Some(())) => return,
+            None => return panicked(),
+        }
         let from = From { within: limits::RETRY_WAIT_MAX, ..from };
-        let done = self.carry_out(from, message);
+        let done = carry_out(scope, from, message);
         let work = async move {
             let done = done.await;
             if done.under.is_none() {
@@ -97,10 +143,10 @@ impl Service for Inner {
         self.run(work.instrument(span));
     }
 
-    fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
+    fn subscribe(&self, from: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
         let span = trace::asked(self.node.name(), &message);
-        self.run(scope.listen(message, subscriber).instrument(span));
+        self.run(scope.listen(from, message, subscriber).instrument(span));
     }
 
     fn prepare(&self, _: From, part: Part, answer: Answer) {
@@ -111,14 +157,23 @@ impl Service for Inner {
     }
 }
 
-impl Inner {
-    fn carry_out(&self, from: From, message: Message) -> Later<'static, Done> {
-        match self.scope(&message.scope) {
-            Some(scope) => scope.carry_out(from, message),
-            // It has not been started here yet.
-            None => Box::pin(async { Done::not(NotDelivered::Away(Away::NotOwner)) }),
-        }
+fn carry_out(
+    scope: Option<Arc<dyn Hosting>>,
+    from: From,
+    message: Message,
+) -> Later<'static, Done> {
+    match scope {
+        Some(scope) => scope.carry_out(from, message),
+        // It has not been started here yet.
+        None => Box::pin(async { Done::not(NotDelivered::Away(Away::NotOwner)) }),
     }
+}
+
+/// Whoever asked is told when what it asked with is dropped.
+#[cold]
+fn panicked<T: Default>() -> T {
+    tracing::error!("what another node asked for has panicked");
+    T::default()
 }
 
 impl<K, P> Hosting for Placing<K, P>
@@ -128,6 +183,34 @@ where
 {
     fn is_started(&self) -> bool {
         self.has_here()
+    }
+
+    fn call_now(&self, from: From, message: &Message, answer: Answer) -> Option<Answer> {
+        let Some(Ready { right, process, said, is_call }) = self.ready(message) else {
+            return Some(answer);
+        };
+        let under = right.under;
+        if !is_call {
+            if process.cast(said).send().is_err() {
+                return Some(answer);
+            }
+            Done::under(under, &Answered::Taken).tell(answer);
+            return None;
+        }
+        bring(process, right, said, |call| {
+            let late = move || contained(|| call.late()).unwrap_or_else(panicked);
+            let wait = self.inner.links().until(from.within, late);
+            move |came| {
+                drop(wait);
+                contained(|| Done::call(under, came).tell(answer)).unwrap_or_else(panicked);
+            }
+        });
+        None
+    }
+
+    fn cast_now(&self, message: &Message) -> bool {
+        let ready = self.ready(message).filter(|ready| !ready.is_call);
+        ready.is_some_and(|Ready { process, said, .. }| process.cast(said).send().is_ok())
     }
 
     fn carry_out(self: Arc<Self>, from: From, message: Message) -> Later<'static, Done> {
@@ -156,13 +239,13 @@ where
         P::VERSION
     }
 
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
             let asked = asked::read::<Asked<'_>>(&message.body);
             match asked.map(|asked| asked.ask) {
-                Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
-                Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
-                Some(Ask::Events) => ear::tell(self.here(), &subscriber).await,
+                Some(Ask::Watch { to: of }) => self.watch(&message.key, of, &to).await,
+                Some(Ask::Feed { .. }) => self.feed(from, &message, to).await,
+                Some(Ask::Events) => ear::tell(self.here(), &to).await,
                 _ => {}
             }
         })
@@ -187,6 +270,13 @@ where
                 })
             });
             bags.collect()
+        })
+    }
+
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>> {
+        Box::pin(async move {
+            let tenure: Arc<dyn Tenure> = right;
+            self.here().names(&tenure, most).await
         })
     }
 
@@ -215,6 +305,14 @@ where
     }
 }
 
+/// A message, and the process here that takes it.
+struct Ready<P: Remote> {
+    right: Arc<Owning>,
+    process: ProcessRef<P::Message>,
+    said: P::Message,
+    is_call: bool,
+}
+
 impl<K, P> Placing<K, P>
 where
     K: Key + Ord + Serialize + DeserializeOwned,
@@ -224,6 +322,23 @@ where
     fn asked<'a>(&self, message: &'a Message) -> Option<Ask<'a>> {
         let asked = asked::read::<Asked<'_>>(&message.body)?;
         (asked.kind == P::NAME && asked.version == P::VERSION).then_some(asked.ask)
+    }
+
+    /// A message to a process that takes it now, if that is what is asked.
+    fn ready(&self, message: &Message) -> Option<Ready<P>> {
+        let (to, said, is_call) = match self.asked(message)? {
+            Ask::Call { to, message } => (to, message, true),
+            Ask::Cast { to, message } => (to, message, false),
+            _ => return None,
+        };
+        let right = self.inner.right(message.shard)?;
+        if right.under.epoch < message.epoch {
+            return None;
+        }
+        let key = asked::read(&message.key)?;
+        let tenure: Arc<dyn Tenure> = right.clone();
+        let process = self.here().ready(&tenure, &key, named(to))?;
+        Some(Ready { right, process, said: asked::read(said)?, is_call })
     }
 
     /// What is asked, if this node can be asked it.
@@ -244,34 +359,26 @@ where
     /// Says something to a process here, and writes down what it answers.
     async fn bring(
         &self,
+        from: From,
         right: &Arc<Owning>,
         key: &K,
         to: u64,
         message: P::Message,
-        within: Duration,
     ) -> Done {
         let tenure: Arc<dyn Tenure> = right.clone();
-        match self.here().call(&tenure, key, named(to), message, within).await {
-            Ok(reply) => match asked::write(&reply) {
-                Some(reply) => Done::under(right.under, &Answered::Reply(&reply)),
-                None => Done { under: None, body: None },
-            },
-            Err(CallError::NotDelivered { why, .. }) => Done::not(why),
-            Err(CallError::Unknown(why)) => {
-                let body = asked::write(&Answered::Unknown(why.into()));
-                Done { under: None, body }
-            }
-            Err(_) => Done { under: None, body: None },
-        }
+        let here = self.here().asked_from_within(from.under.is_some());
+        let came = here.call(&tenure, key, named(to), message, from.within).await;
+        Done::call(right.under, came)
     }
 
     /// Asks the processes here, and writes down what they answer.
     async fn answer(&self, from: From, right: &Arc<Owning>, key: &K, ask: Ask<'_>) -> Done {
         let (under, within) = (right.under, from.within);
         let tenure: Arc<dyn Tenure> = right.clone();
+        let here = self.here().asked_from_within(from.under.is_some());
         match ask {
             Ask::Get { starts } => {
-                let got = match self.here().get(&tenure, key, starts, within).await {
+                let got = match here.get(&tenure, key, starts, within).await {
                     Ok(Outcome::Started(process)) => got(&process, true),
                     Ok(Outcome::Existing(process)) => got(&process, false),
                     Ok(Outcome::Ignored) => Answered::Ignored,
@@ -283,19 +390,19 @@ where
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                self.bring(right, key, to, message, within).await
+                self.bring(from, right, key, to, message).await
             }
             Ask::Cast { to, message } => {
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                match self.here().cast(&tenure, key, named(to), message, within).await {
+                match here.cast(&tenure, key, named(to), message, within).await {
                     Ok(()) => Done::under(under, &Answered::Taken),
                     Err(error) => Done::not(error.why),
                 }
             }
             Ask::Stop { reason } => {
-                let stopped = match self.here().stop(&tenure, key, reason.into(), within).await {
+                let stopped = match here.stop(&tenure, key, reason.into(), within).await {
                     Ok(()) => Answered::Stopped,
                     Err(error) => Answered::NotStopped(NotStopped::from(error)),
                 };
@@ -351,16 +458,16 @@ where
     }
 
     /// Carries out a call that brings a subscriber, and tells that the answer.
-    async fn feed(&self, message: &Message, subscriber: Subscriber) {
+    async fn feed(&self, from: From, message: &Message, subscriber: Subscriber) {
         let subscriber = Arc::new(subscriber);
-        let Done { under, body } = self.fed(message, &subscriber).await;
+        let Done { under, body } = self.fed(from, message, &subscriber).await;
         if let Some(body) = body {
             // Who cannot be told any more knows that it does not know.
             let _ = subscriber.push(under, feed::answer(&body));
         }
     }
 
-    async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
+    async fn fed(&self, from: From, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
         let asked = self.asked(message);
         let within = match asked {
             Some(Ask::Feed { within_ms, .. }) => Duration::from_millis(u64::from(within_ms)),
@@ -376,7 +483,10 @@ where
         let origin = Origin::Distant(subscriber.clone(), right.under);
         match subscriber::incoming(origin, || asked::read(message)) {
             None => Done::not(NotDelivered::Away(Away::Incompatible)),
-            Some(message) => self.bring(&right, &key, to, message, within).await,
+            Some(message) => {
+                let from = From { within, ..from };
+                self.bring(from, &right, &key, to, message).await
+            }
         }
     }
 }

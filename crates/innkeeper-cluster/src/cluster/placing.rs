@@ -11,6 +11,7 @@ use innkeeper::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
@@ -18,7 +19,7 @@ use super::view::{View, no_answer};
 use super::way::{self, To, Way};
 use super::{Cluster, Inner, Kind, ear};
 use crate::frame::{self, Request, Under};
-use crate::links::Response;
+use crate::links::{Origin, Response};
 use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Session, Shard};
 use crate::remote::Remote;
@@ -53,7 +54,15 @@ where
 type Told = Result<(Session, To, Response), Failed>;
 
 /// What came back of a message.
-type Said = Result<Response, Failed>;
+type Came = Result<Response, Failed>;
+
+/// What is about to be asked of the owner of a key.
+struct Asking {
+    owner: Session,
+    to: To,
+    body: Bytes,
+    origin: Origin,
+}
 
 impl<K, P> Placing<K, P>
 where
@@ -88,54 +97,70 @@ where
         Some((key, shard))
     }
 
+    fn shard(&self, key: &K) -> Option<Shard> {
+        asked::shard_of(key, self.inner.node.shards())
+    }
+
+    fn question(ask: Ask<'_>) -> Asked<'_> {
+        let Kind { name, version } = Self::KIND;
+        Asked { kind: name, version, ask }
+    }
+
     /// Asks the node that owns a key, once.
     fn ask(&self, key: &K, ask: Ask<'_>, within: Duration) -> Later<'static, Told> {
-        let asking = self.asking(key, ask);
+        let body = asked::write_asked(&Self::question(ask));
+        self.request(self.asking(key, body), within)
+    }
+
+    fn request(&self, asking: Result<Asking, Away>, within: Duration) -> Later<'static, Told> {
         let inner = self.inner.clone();
         Box::pin(async move {
-            let (owner, to, body, origin) = asking.map_err(not_delivered)?;
+            let Asking { owner, to, body, origin } = asking.map_err(not_delivered)?;
             let request = Request::Call(to.message(body));
             let told = inner.links().request(owner, origin, request, within).await;
             told.map(|response| (owner, to, response)).map_err(asked::failed)
         })
     }
 
-    /// Says something to whichever process a key has elsewhere, once.
-    fn say(&self, key: &K, message: &P::Message, within: Duration) -> Later<'static, Said> {
-        let Some((message, listening)) = asked::write_message(message) else {
+    /// Says something to whichever process a key has elsewhere, once; `ask` is how. What brings a
+    /// subscriber is said as a call, whose answer perhaps nobody waits for.
+    fn say(
+        &self,
+        key: &K,
+        message: &P::Message,
+        ask: Ask<'_>,
+        within: Duration,
+    ) -> Later<'static, Came> {
+        let Some(said) = asked::write_said(&Self::question(ask), message) else {
             return Box::pin(async { Err(not_delivered(Away::Incompatible)) });
         };
-        let Some(listening) = listening else {
-            let told = self.ask(key, Ask::Call { to: 0, message: &message }, within);
+        let message = said.message();
+        let Some(listening) = said.listening else {
+            let told = self.request(self.asking(key, Some(said.asked)), within);
             return Box::pin(async { told.await.map(|(_, _, response)| response) });
         };
         let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
-        let asking = self.asking(key, Ask::Feed { to: 0, within_ms, message: &message });
+        let ask = Ask::Feed { to: 0, within_ms, message: &message };
+        let asking = self.asking(key, asked::write_asked(&Self::question(ask)));
         let inner = self.inner.clone();
         Box::pin(async move {
-            let (owner, to, body, origin) = asking.map_err(not_delivered)?;
+            let Asking { owner, to, body, origin } = asking.map_err(not_delivered)?;
             let told = inner.feed(owner, origin, to.message(body), listening, within).await;
             told.map_err(asked::failed)
         })
     }
 
-    fn asking(
-        &self,
-        key: &K,
-        ask: Ask<'_>,
-    ) -> Result<(Session, To, Bytes, crate::links::Origin), Away> {
+    fn asking(&self, key: &K, body: Option<Bytes>) -> Result<Asking, Away> {
         let (key, shard) = self.locate(key).ok_or(Away::Incompatible)?;
         let owned = self.inner.node.owner(shard).ok_or(Away::NotOwner)?;
         if owned.owner == self.inner.node.session() {
             // It is coming here, or going.
             return Err(Away::NotOwner);
         }
-        let Kind { name, version } = Self::KIND;
-        let asked = Asked { kind: name, version, ask };
-        let body = asked::write_asked(&asked).ok_or(Away::Incompatible)?;
+        let body = body.ok_or(Away::Incompatible)?;
         let to = To { scope: self.scope.clone(), key, shard, epoch: owned.epoch };
         let origin = to.origin(self.inner.under());
-        Ok((owned.owner, to, body, origin))
+        Ok(Asking { owner: owned.owner, to, body, origin })
     }
 }
 
@@ -153,8 +178,7 @@ where
     }
 
     fn here(&self, key: &K) -> Option<Arc<dyn Tenure>> {
-        let (_, shard) = self.locate(key)?;
-        let right = self.inner.right(shard)?;
+        let right = self.inner.right(self.shard(key)?)?;
         Some(right)
     }
 
@@ -221,7 +245,7 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<<P::Message as Message>::Reply, Failed>> {
-        let said = self.say(key, message, within);
+        let said = self.say(key, message, Ask::Call { to: 0, message: &[] }, within);
         Box::pin(async move { way::reply::<P::Message>(said.await) })
     }
 
@@ -231,15 +255,7 @@ where
         message: &P::Message,
         within: Duration,
     ) -> Later<'static, Result<(), NotDelivered>> {
-        let told: Later<'static, Said> = match asked::write_message(message) {
-            Some((message, None)) => {
-                let told = self.ask(key, Ask::Cast { to: 0, message: &message }, within);
-                Box::pin(async { told.await.map(|(_, _, response)| response) })
-            }
-            // As a call, whose answer nobody waits for.
-            Some((_, Some(_))) => self.say(key, message, within),
-            None => Box::pin(async { Err(not_delivered(Away::Incompatible)) }),
-        };
+        let told = self.say(key, message, Ask::Cast { to: 0, message: &[] }, within);
         Box::pin(async move {
             match told.await {
                 Ok(response) => match asked::read(&response.body) {
@@ -313,11 +329,18 @@ where
         Box::pin(self.view().page(range, limit, within))
     }
 
+    fn tenures(&self) -> Vec<Arc<dyn Tenure>> {
+        let rights = (0..self.inner.node.shards()).filter_map(|shard| self.inner.right(shard));
+        rights.map(|right| -> Arc<dyn Tenure> { right }).collect()
+    }
+
+    fn news(&self) -> watch::Receiver<()> {
+        self.inner.opened.subscribe()
+    }
+
     fn events(&self) -> Later<'static, Hearing<K>> {
-        let Kind { name, version } = Self::KIND;
-        let (ask, scope) = (Ask::Events, self.scope.clone());
-        let body = asked::write(&Asked { kind: name, version, ask }).unwrap_or_default();
-        let message = frame::Message { scope, body, ..frame::Message::default() };
+        let body = asked::write(&Self::question(Ask::Events)).unwrap_or_default();
+        let message = frame::Message { scope: self.scope.clone(), body, ..Default::default() };
         Box::pin(ear::listen(self.inner.clone(), message, self.here().clone()))
     }
 
@@ -326,7 +349,7 @@ where
     }
 
     fn pause(&self, key: &K, tries: u32) -> Later<'static, ()> {
-        let shard = self.locate(key).map(|(_, shard)| shard);
+        let shard = self.shard(key);
         let (inner, longest) = (self.inner.clone(), self.inner.pause(tries));
         Box::pin(async move { inner.news(shard, longest).await })
     }

@@ -27,7 +27,6 @@ use super::tenure::Owning;
 use crate::frame::{Message, Request, Under};
 use crate::limits;
 use crate::links::Origin;
-use crate::ownership::placement::shard_of;
 use crate::ownership::record::{Epoch, Session, Shard};
 use crate::remote::Remote;
 
@@ -321,7 +320,7 @@ where
     }
 
     fn shard(&self, key: &K) -> Option<Shard> {
-        Some(shard_of(&asked::write(key)?, self.inner.node.shards()))
+        asked::shard_of(key, self.inner.node.shards())
     }
 }
 

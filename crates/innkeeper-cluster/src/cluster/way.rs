@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
+use super::contain::contained;
 use super::{Inner, Kind};
 use crate::frame::{self, Request, Under};
 use crate::limits;
-use crate::links::{Down, Origin, Response};
+use crate::links::{self, Down, Origin, Response};
 use crate::ownership::record::{Epoch, Session, Shard};
 use crate::subscriber::{self, Listening};
 
@@ -55,20 +56,49 @@ impl To {
 }
 
 impl Way {
-    fn message(&self, ask: Ask<'_>) -> Result<frame::Message, Away> {
+    fn asked<'a>(&self, ask: Ask<'a>) -> Asked<'a> {
         let Kind { name, version } = self.kind;
-        let body = asked::write_asked(&Asked { kind: name, version, ask });
+        Asked { kind: name, version, ask }
+    }
+
+    fn message(&self, ask: Ask<'_>) -> Result<frame::Message, Away> {
+        let body = asked::write_asked(&self.asked(ask));
         body.map(|body| self.to.message(body)).ok_or(Away::Incompatible)
     }
 
-    fn cast(&self, ask: Ask<'_>) -> Result<(), Away> {
-        let message = self.message(ask)?;
-        let sent =
-            self.inner.links().send(self.session, self.to.origin(self.inner.under()), message);
+    fn origin(&self) -> Origin {
+        self.to.origin(self.inner.under())
+    }
+
+    fn cast(&self, message: frame::Message) -> Result<(), Away> {
+        let sent = self.inner.links().send(self.session, self.origin(), message);
         sent.map_err(|why| match asked::undelivered(why) {
             NotDelivered::Away(away) => away,
             _ => Away::Unreachable,
         })
+    }
+
+    /// Says what brings a subscriber.
+    fn feed<M>(
+        &self,
+        said: Bytes,
+        who: Arc<dyn Listening>,
+        answer: Option<Pending<M>>,
+    ) -> Result<(), Away>
+    where
+        M: Message<Reply: DeserializeOwned> + DeserializeOwned,
+    {
+        let (to, within) = (self.incarnation.to_bits(), limits::CALL_TIME_MAX);
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let message = self.message(Ask::Feed { to, within_ms, message: &said })?;
+        let (inner, origin, session) = (self.inner.clone(), self.origin(), self.session);
+        self.inner.run(async move {
+            let told = inner.feed(session, origin, message, who.clone(), within).await;
+            if let Some(answer) = answer {
+                settle(answer, told, &said, Some(who));
+            }
+        });
+        Ok(())
     }
 }
 
@@ -85,51 +115,41 @@ where
     }
 
     fn say(&self, message: &M, answer: Option<Pending<M>>) -> Result<(), Away> {
-        let (said, listening) = asked::write_message(message).ok_or(Away::Incompatible)?;
-        let (to, within) = (self.incarnation.to_bits(), limits::CALL_TIME_MAX);
-        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
-        let ask = match (&listening, &answer) {
-            (Some(_), _) => Ask::Feed { to, within_ms, message: &said },
-            (None, Some(_)) => Ask::Call { to, message: &said },
-            (None, None) => return self.cast(Ask::Cast { to, message: &said }),
+        let to = self.incarnation.to_bits();
+        let ask = match &answer {
+            Some(_) => Ask::Call { to, message: &[] },
+            None => Ask::Cast { to, message: &[] },
         };
-        let message = self.message(ask)?;
-        let (inner, origin, session) =
-            (self.inner.clone(), self.to.origin(self.inner.under()), self.session);
-        self.inner.run(async move {
-            let told = match listening.clone() {
-                Some(who) => inner.feed(session, origin, message, who, within).await,
-                None => {
-                    let request = Request::Call(message);
-                    inner.links().request(session, origin, request, within).await
-                }
-            };
-            let Some(answer) = answer else { return };
-            match reply::<M>(told.map_err(asked::failed)) {
-                Ok(reply) => answer.reply(reply),
-                Err(Failed::Unknown(why)) => answer.unknown(why),
-                Err(Failed::NotDelivered(why)) => {
-                    if let Some(message) = again(&said, listening) {
-                        answer.not_delivered(message, why);
-                    }
-                }
+        let mut said = asked::write_said(&self.asked(ask), message).ok_or(Away::Incompatible)?;
+        if let Some(who) = said.listening.take() {
+            return self.feed(said.message(), who, answer);
+        }
+        let Some(answer) = answer else { return self.cast(self.to.message(said.asked)) };
+        let (said, message) = (said.message(), self.to.message(said.asked));
+        // Told by the link itself, without a task in between.
+        let tell = move |told| {
+            if contained(|| settle(answer, told, &said, None)).is_none() {
+                tracing::error!("the code that reads what another node answers has panicked");
             }
-        });
+        };
+        let (request, within) = (Request::Call(message), limits::CALL_TIME_MAX);
+        self.inner.links().ask(self.session, self.origin(), request, within, Box::new(tell));
         Ok(())
     }
 
     fn exit(&self, reason: Option<ExitReason>) {
         let reason = reason.map(Exit::from);
         // One that cannot be told of it cannot be heard of any more either.
-        let _ = self.cast(Ask::Exit { to: self.incarnation.to_bits(), reason });
+        let asked = self.message(Ask::Exit { to: self.incarnation.to_bits(), reason });
+        let _ = asked.and_then(|message| self.cast(message));
     }
 
     fn watch(&self, tell: Box<dyn FnOnce(ExitReason) + Send>) {
         let Ok(message) = self.message(Ask::Watch { to: self.incarnation.to_bits() }) else {
             return tell(ExitReason::Unreachable);
         };
-        let origin = self.to.origin(self.inner.under());
-        let Ok(mut events) = self.inner.links().subscribe(self.session, origin, message) else {
+        let events = self.inner.links().subscribe(self.session, self.origin(), message);
+        let Ok(mut events) = events else {
             return tell(ExitReason::Unreachable);
         };
         self.inner.run(async move {
@@ -144,6 +164,26 @@ where
             };
             tell(said.map_or(ExitReason::Unreachable, ExitReason::from));
         });
+    }
+}
+
+/// Tells what came of a call.
+fn settle<M>(
+    answer: Pending<M>,
+    told: Result<Response, links::Failed>,
+    said: &[u8],
+    listening: Option<Arc<dyn Listening>>,
+) where
+    M: Message<Reply: DeserializeOwned> + DeserializeOwned,
+{
+    match reply::<M>(told.map_err(asked::failed)) {
+        Ok(reply) => answer.reply(reply),
+        Err(Failed::Unknown(why)) => answer.unknown(why),
+        Err(Failed::NotDelivered(why)) => {
+            if let Some(message) = again(said, listening) {
+                answer.not_delivered(message, why);
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How frames are written, and what is read from bytes that anybody may have sent.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
@@ -81,13 +82,18 @@ pub fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, BadFrame> {
 /// # Errors
 /// [`BadFrame`], whatever the bytes are.
 pub fn decode(body: &Bytes) -> Result<Frame, BadFrame> {
-    let read = postcard::from_bytes::<Frame<&[u8]>>(body);
+    decode_in(body, 0..body.len())
+}
+
+/// As [`decode`], of a body that is there among other bytes.
+pub(crate) fn decode_in(bytes: &Bytes, body: Range<usize>) -> Result<Frame, BadFrame> {
+    let read = postcard::from_bytes::<Frame<&[u8]>>(&bytes[body]);
     let frame = read.map_err(|_| BadFrame::Unreadable)?;
-    Ok(frame.map(|part| if part.is_empty() { Bytes::new() } else { body.slice_ref(part) }))
+    Ok(frame.map(|part| if part.is_empty() { Bytes::new() } else { bytes.slice_ref(part) }))
 }
 
 /// Writes behind what is there.
-struct Tail<'a>(&'a mut Vec<u8>);
+pub(crate) struct Tail<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Flavor for Tail<'_> {
     type Output = ();

@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Core;
 use super::handshake::Begun;
 use super::outbox::{Batch, Outbox};
 use super::standing::Standing;
+use super::{Core, Traffic};
 use crate::frame::{self, BadFrame, Frame, LENGTH_BYTES, Under};
 use crate::limits;
 use crate::net::Wire;
@@ -53,6 +53,12 @@ impl fmt::Display for Cut {
             Cut::Idle => f.write_str("nobody used it"),
             Cut::Over => f.write_str("it is closed"),
         }
+    }
+}
+
+impl From<BadFrame> for Cut {
+    fn from(bad: BadFrame) -> Cut {
+        Cut::Bad(bad)
     }
 }
 
@@ -136,20 +142,36 @@ impl<'a, S: Side> Line<'a, S> {
                 Ok(_) => {}
                 Err(error) => return error.into(),
             }
+            // There is probably more than there was room for.
+            let is_full = bytes.len() == bytes.capacity();
             *self.heard.lock() = true;
             loop {
-                let frame = match cut_out(&mut bytes) {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => break,
-                    Err(bad) => return Cut::Bad(bad),
+                let whole = match cut_out(&mut bytes) {
+                    Ok(whole) if whole.is_empty() => break,
+                    Ok(whole) => whole,
+                    Err(bad) => return bad.into(),
                 };
-                if let Err(cut) = self.take(frame) {
+                if let Err(cut) = self.take_all(&whole) {
                     return cut;
                 }
             }
-            // However much comes, it is also answered.
-            tokio::task::coop::consume_budget().await;
+            // However much comes, it is also answered, and those it is for have their turn.
+            match is_full {
+                true => tokio::task::yield_now().await,
+                false => tokio::task::coop::consume_budget().await,
+            }
         }
+    }
+
+    /// Takes frames that are there whole, one after the other.
+    fn take_all(&self, whole: &Bytes) -> Result<(), Cut> {
+        let mut begin = 0;
+        while let Some(length) = frame::length(&whole[begin..], limits::FRAME_BYTES_MAX)? {
+            let end = begin + LENGTH_BYTES + length;
+            self.take(frame::decode_in(whole, begin + LENGTH_BYTES..end)?)?;
+            begin = end;
+        }
+        Ok(())
     }
 
     fn take(&self, frame: Frame) -> Result<(), Cut> {
@@ -177,11 +199,13 @@ impl<'a, S: Side> Line<'a, S> {
         let mut batch = Batch::default();
         loop {
             self.side.outbox().ready().await;
+            if batch.is_many {
+                // Probably it is now, too.
+                self.gather().await;
+            }
             let mut leaving = Leaving { standing: &*self.core.standing, all: Vec::new() };
             let is_held = self.fill(&mut batch, &mut bytes, &mut leaving);
             if !bytes.is_empty() {
-                let sent = u64::try_from(bytes.len()).unwrap_or(0);
-                self.core.traffic.lock().bytes += sent;
                 let write = async {
                     writer.write_all(&bytes).await?;
                     writer.flush().await
@@ -202,6 +226,20 @@ impl<'a, S: Side> Line<'a, S> {
         }
     }
 
+    /// Lets whoever is about to say more do so first, for a write costs more than they do: as long
+    /// as more comes, and it is not enough yet.
+    async fn gather(&self) {
+        let mut before = 0;
+        for _ in 0..limits::GATHER_TURNS {
+            let bytes = self.side.outbox().bytes();
+            if bytes == before || bytes >= limits::WRITE_BYTES {
+                return;
+            }
+            before = bytes;
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Writes down what is to be sent next. Whether something of it has to wait for the session of
     /// this node to be proven again.
     fn fill(&self, batch: &mut Batch, bytes: &mut Vec<u8>, leaving: &mut Leaving<'_>) -> bool {
@@ -213,6 +251,7 @@ impl<'a, S: Side> Line<'a, S> {
             encode(&Frame::Ask { nonce }, bytes);
         }
         let mut held = [false; limits::LANES];
+        let mut traffic = Traffic::default();
         for _ in 0..batch.frames.len() {
             let Some((lane, frame)) = batch.frames.pop_front() else { break };
             if held[lane] {
@@ -222,7 +261,7 @@ impl<'a, S: Side> Line<'a, S> {
             }
             match leaving.ask(&frame) {
                 Release::Now if self.side.send(&frame) => {
-                    self.core.traffic.lock().count(&frame);
+                    traffic.count(&frame);
                     encode(&frame, bytes);
                 }
                 Release::Now => {}
@@ -235,6 +274,8 @@ impl<'a, S: Side> Line<'a, S> {
                 }
             }
         }
+        traffic.bytes = u64::try_from(bytes.len()).unwrap_or(0);
+        self.core.traffic.lock().add(traffic);
         // What was held went round, in its order.
         self.side.outbox().put_back(&mut batch.frames);
         held.contains(&true)
@@ -293,14 +334,20 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Cuts the first frame out of what was read, if it is there whole.
-fn cut_out(bytes: &mut BytesMut) -> Result<Option<Frame>, BadFrame> {
-    let Some(length) = frame::length(bytes, limits::FRAME_BYTES_MAX)? else { return Ok(None) };
-    if bytes.len() < LENGTH_BYTES + length {
-        return Ok(None);
+/// Cuts out of what was read the frames that are there whole, up to one that is none.
+fn cut_out(bytes: &mut BytesMut) -> Result<Bytes, BadFrame> {
+    let mut end = 0;
+    loop {
+        let next = match frame::length(&bytes[end..], limits::FRAME_BYTES_MAX) {
+            Ok(Some(length)) if bytes.len() - end >= LENGTH_BYTES + length => LENGTH_BYTES + length,
+            Ok(_) => break,
+            // First those before it.
+            Err(_) if end > 0 => break,
+            Err(bad) => return Err(bad),
+        };
+        end += next;
     }
-    let whole: Bytes = bytes.split_to(LENGTH_BYTES + length).freeze();
-    frame::decode(&whole.slice(LENGTH_BYTES..)).map(Some)
+    Ok(bytes.split_to(end).freeze())
 }
 
 /// Whatever is to be sent was made sure to be short enough when it was taken.

@@ -54,6 +54,8 @@ pub(crate) struct Batch {
     pub(crate) asked: Option<Nonce>,
     /// From which lane.
     pub(crate) frames: VecDeque<(usize, Frame)>,
+    /// Whether there was more than one.
+    pub(crate) is_many: bool,
 }
 
 /// How many bytes a frame takes at most.
@@ -184,6 +186,7 @@ impl Outbox {
             inner.bytes -= turn;
             taken += turn;
         }
+        batch.is_many = batch.frames.len() > 1;
     }
 
     /// Puts what was taken and not sent back where it was.

@@ -65,6 +65,11 @@ impl Peer {
         }
     }
 
+    /// The time of a request is over.
+    pub(crate) fn late(&self, id: Id) {
+        self.calls.late(id, || self.why_late());
+    }
+
     /// Nobody listens to it any more.
     pub(crate) fn unsubscribe(&self, id: Id) {
         if self.listeners.forget(id) {

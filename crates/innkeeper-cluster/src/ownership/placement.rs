@@ -53,9 +53,33 @@ pub fn place(shards: Shard, candidates: &[Candidate<'_>]) -> Vec<Option<usize>> 
 
 /// The shard of a key, by the key's bytes. The same on every node and in every version.
 pub fn shard_of(key: &[u8], shards: Shard) -> Shard {
-    let wide = u128::from(mix(fnv(key))) * u128::from(shards);
-    // The upper half of the product is below `shards`.
-    (wide >> 64) as Shard
+    let mut hash = KeyHash::default();
+    hash.write(key);
+    hash.shard(shards)
+}
+
+/// The hash of a key whose bytes come piece by piece.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHash(u64);
+
+impl Default for KeyHash {
+    fn default() -> Self {
+        KeyHash(FNV_EMPTY)
+    }
+}
+
+impl KeyHash {
+    /// More of the key's bytes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0 = fnv(self.0, bytes);
+    }
+
+    /// The shard of the key, once all of its bytes were written.
+    pub fn shard(self, shards: Shard) -> Shard {
+        let wide = u128::from(mix(self.0)) * u128::from(shards);
+        // The upper half of the product is below `shards`.
+        (wide >> 64) as Shard
+    }
 }
 
 /// The logarithmic method: a candidate's chance to score highest is as its weight.
@@ -67,13 +91,16 @@ fn score(name: u64, shard: Shard, weight: u32) -> f64 {
 }
 
 fn hash(name: &str) -> u64 {
-    mix(fnv(name.as_bytes()))
+    mix(fnv(FNV_EMPTY, name.as_bytes()))
 }
 
+/// What FNV-1a begins with.
+const FNV_EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// FNV-1a: simple enough to be the same everywhere and for ever.
-fn fnv(bytes: &[u8]) -> u64 {
+fn fnv(before: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    bytes.iter().fold(before, step)
 }
 
 /// The finish of splitmix64: every bit of the input turns half of the output's.

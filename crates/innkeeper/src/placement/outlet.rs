@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::admission::{Entry, Seat, Turn};
 use super::{Standing, Tenure};
 use crate::call::{Answer, Outcome};
 use crate::error::{CallError, Unknown};
@@ -21,11 +22,13 @@ use crate::subscriber::{PushError, Sink, Subscriber, Unsubscribed};
 /// What a process has that may run only while its node acts for its key.
 pub(crate) struct Placed {
     outlet: Arc<Outlet>,
+    entry: Entry,
 }
 
 impl Placed {
-    pub(crate) fn new(tenure: Arc<dyn Tenure>) -> Self {
-        Placed { outlet: Arc::new(Outlet { tenure, held: Mutex::default() }) }
+    pub(crate) fn new(tenure: Arc<dyn Tenure>, turn: Turn) -> Self {
+        let outlet = Arc::new(Outlet { tenure, held: Mutex::default() });
+        Placed { outlet, entry: Entry::new(turn) }
     }
 
     pub(crate) fn tenure(&self) -> &Arc<dyn Tenure> {
@@ -47,17 +50,40 @@ impl Placed {
         known(tenure.begin()).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// As [`poll_begin`](Self::poll_begin).
-    pub(crate) async fn begins(&self) -> bool {
-        poll_fn(|cx| self.poll_begin(cx)).await
+    /// Waits until a start may begin: what it is to run with until `init` is over. `None` if
+    /// nothing ever may begin, or its time was over before.
+    pub(crate) async fn begins(&self) -> Option<Seat> {
+        let seat = match self.tenure().admission() {
+            Some(admission) => self.entry.seat(admission).await,
+            None => Seat::none(),
+        };
+        let may_begin = poll_fn(|cx| self.poll_begin(cx)).await && self.entry.begin();
+        may_begin.then_some(seat)
+    }
+
+    /// Somebody who was let in may be waiting for it: it begins at once.
+    pub(crate) fn hurry(&self) {
+        if let Some(admission) = self.tenure().admission() {
+            self.entry.hurry(admission);
+        }
+    }
+
+    /// The time of its start is over. Whether that had not begun; then it never does.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.tenure().admission().is_some() && self.entry.give_up()
     }
 
     /// A place for the answer of a call from which it goes on only as an output may.
     pub(crate) fn relay<M: Message>(&self, to: Arc<Answer<M>>) -> Arc<Answer<M>> {
-        Arc::new_cyclic(|relayed| {
-            let relay = Relay { from: relayed.clone(), to, outlet: self.outlet.clone() };
-            Answer::new(Waker::from(Arc::new(relay)))
-        })
+        let outlet = self.outlet.clone();
+        Answer::told(Box::new(move |outcome| {
+            // Mostly it need not be kept.
+            if outlet.is_open() {
+                drop(contained(|| to.settle(outcome)));
+            } else {
+                outlet.put(Box::new(Reply { to, outcome }));
+            }
+        }))
     }
 
     /// Does this as soon as an output may leave, after all that were put out before.
@@ -225,23 +251,6 @@ impl<E: Send + 'static> Output for Told<E> {
 
     fn lost(self: Box<Self>) {
         self.to.end(Unsubscribed::Lost);
-    }
-}
-
-/// Takes an outcome from where the process has put it to where its caller waits.
-struct Relay<M: Message> {
-    /// Weak, for it keeps this. Whoever settles it has it.
-    from: Weak<Answer<M>>,
-    to: Arc<Answer<M>>,
-    outlet: Arc<Outlet>,
-}
-
-impl<M: Message> Wake for Relay<M> {
-    fn wake(self: Arc<Self>) {
-        let from = self.from.upgrade();
-        if let Some(outcome) = from.and_then(|from| from.close()) {
-            self.outlet.put(Box::new(Reply { to: self.to.clone(), outcome }));
-        }
     }
 }
 
