@@ -1,7 +1,8 @@
 //! What innkeeper costs: `innkeeper-bench [WORKLOAD [VARIANT]]` prints a line for each figure,
 //! `ours WORKLOAD VARIANT VALUE UNIT`. Without arguments all workloads run, one after the other,
 //! each in a process of its own. `innkeeper-bench server` is apart from them: whole servers, ours
-//! and others (`--help` tells more).
+//! and others (`--help` tells more). So are `unwatched`, what a dashboard costs that was closed
+//! again, and `pages`, what looking costs where there are a million rooms.
 //!
 //! `growth [--max ROOMS]` prints how cost grows with the number of rooms, and `plots FOLDER` draws
 //! that from `FOLDER/growth.txt`.
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         ["growth", ref args @ ..] => growth::sizes(args).map(|sizes| growth::each(&sizes)),
         ["growth-of", size] => Ok(measured(growth::run(size))),
         ["server", ..] => Ok(server::run(&args[1..])),
+        ["unwatched", ..] => Ok(server::unwatched::run(&args[1..])),
+        ["pages", ..] => Ok(server::pages::run(&args[1..])),
         ["plots", folder] => plots::draw(Path::new(folder)),
         #[cfg(feature = "cluster")]
         ["far-node", name, url] => Ok(on_nodes(far::serve(name, url))),

@@ -4,10 +4,13 @@
 mod child;
 mod crowd;
 mod dialect;
+mod http;
 mod member;
+pub(crate) mod pages;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unwatched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -122,6 +122,7 @@ impl Node {
             session: Duration::from_millis(args.session_ms),
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
+            starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
         };
         let options = Options { endpoints: args.etcd.clone(), ..Options::default() };
         let home = args.home.as_ref().map(|path| Home::open(path, &Machine)).transpose()?;

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::step::Steps;
+use crate::step::{Steps, cargo};
 
 /// Debian's packages, and the program by which each is known to be there.
-const PACKAGES: [(&str, &str, &str); 11] = [
+const PACKAGES: [(&str, &str, &str); 12] = [
     ("chromium", "chromium", "the tests in a browser"),
     ("tmux", "tmux", "the tests in a terminal"),
     ("node", "nodejs", "the tests with the phoenix client"),
@@ -19,6 +19,7 @@ const PACKAGES: [(&str, &str, &str); 11] = [
     ("unshare", "util-linux", "the drill"),
     ("protoc", "protobuf-compiler", "the crate innkeeper-etcd"),
     ("valgrind", "valgrind", "the instruction counts"),
+    ("systemd-analyze", "systemd", "the unit of the package, verified"),
 ];
 
 /// Installs what is missing, where that is possible; else says what will not run.
@@ -77,6 +78,24 @@ fn phoenix(steps: &mut Steps) {
     if !npm.status().is_ok_and(|status| status.success()) {
         steps.skip("the tests with the phoenix client: npm ci failed");
     }
+}
+
+/// What builds the package. It is made here from its source, which takes about a minute of two
+/// cores: Debian has none, and no other of our tests needs it.
+pub(crate) fn cargo_deb(steps: &mut Steps) {
+    if has_cargo_deb() {
+        return;
+    }
+    // Unoptimised it is there sooner, and is run once.
+    let quick = ["install", "--locked", "--debug", "--quiet", "cargo-deb"];
+    // What cargo ends with that could not fetch or build it: who tries the package says so.
+    steps.code_of("install cargo-deb", cargo(quick), &[(0, "ok"), (101, "it could not be had,")]);
+}
+
+/// Whether cargo finds it: on the path, or where it installs programs.
+pub(crate) fn has_cargo_deb() -> bool {
+    let asked = cargo(["deb", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// Whether a program is to be found.

@@ -65,11 +65,8 @@ fn test(steps: &mut Steps) {
     fuzz(steps, "10");
     counts(steps, "check");
     release(steps);
-    if install::has("cargo-deb") {
-        package::all(steps);
-    } else {
-        eprintln!("=== the package is not built and tried: cargo install --locked cargo-deb");
-    }
+    install::cargo_deb(steps);
+    package::all(steps);
 }
 
 fn quick(steps: &mut Steps) {

@@ -14,7 +14,7 @@ const DIR: &str = "target/deb";
 
 /// Builds the package and tries it, as far as this machine has what that takes.
 ///
-/// The man page and the completions come from the program itself, and so are never behind it.
+/// The man pages and the completions come from the program itself, and so are never behind it.
 pub(crate) fn all(steps: &mut Steps) {
     let features = if install::builds_etcd() {
         "cluster,otlp"
@@ -29,24 +29,24 @@ pub(crate) fn all(steps: &mut Steps) {
         command
     };
     steps.run("release build", with("build"));
+    // What is left of another version would be packed too.
+    let _ = fs::remove_dir_all(DIR);
+    let mut man = with("run");
+    man.args(["--", "man", "--dir"]).arg(Path::new(DIR).join("man"));
+    steps.run("man pages", man);
     let made = fs::create_dir_all(DIR);
-    let files: [(&str, &[&str]); 4] = [
-        ("innkeeper.1", &["man"]),
-        ("innkeeper.bash", &["completions", "bash"]),
-        ("_innkeeper", &["completions", "zsh"]),
-        ("innkeeper.fish", &["completions", "fish"]),
-    ];
-    for (name, args) in files {
+    let files = [("innkeeper.bash", "bash"), ("_innkeeper", "zsh"), ("innkeeper.fish", "fish")];
+    for (name, shell) in files {
         let place = Path::new(DIR).join(name);
         let file = made.as_ref().ok().and_then(|()| fs::File::create(place).ok());
         let mut program = with("run");
-        program.arg("--").args(args);
+        program.args(["--", "completions", shell]);
         if let Some(file) = file {
             program.stdout(file);
         }
         steps.run(name, program);
     }
-    if !install::has("cargo-deb") {
+    if !install::has_cargo_deb() {
         return steps.skip("the package itself: cargo install --locked cargo-deb");
     }
     let package = format!("{DIR}/innkeeper.deb");
@@ -67,6 +67,7 @@ fn attempt(steps: &mut Steps, package: &str) {
         Err(why) => return steps.skip(&format!("the package, tried: {why}")),
     };
     steps.run("install the package", dpkg(&root, &["--install", package]));
+    steps.check("everything is in its place", || is_whole(&root));
     unit(steps, &root);
     steps.check("serve from the package", || serve(&root));
     steps.run("remove the package", dpkg(&root, &["--purge", "innkeeper"]));
@@ -99,6 +100,24 @@ fn dpkg(root: &Path, args: &[&str]) -> Command {
     dpkg
 }
 
+/// Where people look for the parts of a package, and dpkg for what stops the service.
+const PLACES: [&str; 9] = [
+    "usr/bin/innkeeper",
+    "etc/innkeeper/innkeeper.toml",
+    "usr/lib/systemd/system/innkeeper.service",
+    "usr/share/man/man1/innkeeper.1.gz",
+    "usr/share/man/man1/innkeeper-serve.1.gz",
+    "usr/share/bash-completion/completions/innkeeper",
+    "usr/share/zsh/vendor-completions/_innkeeper",
+    "usr/share/fish/vendor_completions.d/innkeeper.fish",
+    "var/lib/dpkg/info/innkeeper.prerm",
+];
+
+fn is_whole(root: &Path) -> Result<(), String> {
+    let lacks: Vec<_> = PLACES.iter().filter(|place| !root.join(place).is_file()).collect();
+    if lacks.is_empty() { Ok(()) } else { Err(format!("it lacks {lacks:?}")) }
+}
+
 /// The unit, as systemd reads it, with the program where it was installed.
 fn unit(steps: &mut Steps, root: &Path) {
     if !install::has("systemd-analyze") {
@@ -106,7 +125,8 @@ fn unit(steps: &mut Steps, root: &Path) {
     }
     let program = root.join("usr/bin/innkeeper");
     let copy = Path::new(DIR).join("innkeeper.service");
-    let copied = installed_unit(root).and_then(|unit| {
+    let unit = fs::read_to_string(root.join("usr/lib/systemd/system/innkeeper.service"));
+    let copied = unit.and_then(|unit| {
         fs::write(&copy, unit.replace("/usr/bin/innkeeper", &program.display().to_string()))
     });
     if let Err(error) = copied {
@@ -115,12 +135,6 @@ fn unit(steps: &mut Steps, root: &Path) {
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]).arg(copy);
     steps.run("verify the unit", verify);
-}
-
-fn installed_unit(root: &Path) -> std::io::Result<String> {
-    let places = ["usr/lib/systemd/system", "lib/systemd/system"];
-    let found = places.map(|place| root.join(place).join("innkeeper.service"));
-    fs::read_to_string(found.iter().find(|place| place.exists()).unwrap_or(&found[0]))
 }
 
 /// A server from the package, which is asked whether it lives and told to end.

@@ -180,6 +180,7 @@ async fn join(name: &str, url: &str) -> io::Result<(Cluster, Supervisor, Keyed<S
         session: Duration::from_secs(5),
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     };
     let joined = Cluster::join(Arc::new(etcd), Arc::new(Machine), Arc::new(net), &settings).await;
     let (cluster, membership) = joined.map_err(io::Error::other)?;

@@ -62,9 +62,19 @@ impl Server {
     /// # Errors
     /// Why it does not, in words, and what to do.
     pub(crate) fn start(peer: Peer, innkeeper: &Path) -> Result<Server, String> {
+        Server::start_with(peer, innkeeper, &[])
+    }
+
+    /// As [`start`](Server::start), with more flags.
+    pub(crate) fn start_with(
+        peer: Peer,
+        innkeeper: &Path,
+        flags: &[&str],
+    ) -> Result<Server, String> {
         let address = free_address().map_err(|error| format!("no free port: {error}"))?;
         let mut command = peer.command(innkeeper, address.port());
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet =
+            command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = quiet.spawn().map_err(|error| {
             let program = command.get_program().display();
             format!("{program}: {error}; `cargo build --release`, or a --innkeeper that is there")
@@ -83,6 +93,17 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(server)
+    }
+
+    /// The processor time it has used by now, to the nanosecond, where what is compared is small.
+    pub(crate) fn run_time(&self) -> io::Result<Duration> {
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let first = text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
+            sum += first.ok_or_else(|| io::Error::other("/proc has another form here"))?;
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// What it has used by now.

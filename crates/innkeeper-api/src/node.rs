@@ -40,6 +40,10 @@ pub struct ShardInfo {
     /// The fencing token of the ownership: how often it has changed hands.
     pub epoch: u64,
     /// `serving`; `unowned`; of the node that is asked also `frozen`, when it cannot prove its
-    /// session, and `shut`, when the shard is about to be served or to go.
+    /// session, `draining`, when the shard is to go and its processes are to end, `stuck`, when
+    /// some of those do not, and `shut`, when it is about to be served or has ended them.
     pub state: String,
+    /// What those are called, some of them; told only to who may list rooms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<String>,
 }

@@ -64,7 +64,11 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the man page.
-    Man,
+    Man {
+        /// Write it into this directory instead, and one for each command.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// The flags of `serve`. Each is a key of the configuration file too, and has a variable

@@ -1,7 +1,6 @@
 //! `innkeeper check`: a census over all servers. A key with two open gates breaks the promise.
 
 use std::collections::VecDeque;
-use std::process::ExitCode;
 
 use hyper::Method;
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
@@ -10,6 +9,7 @@ use serde::Serialize;
 use crate::args::CheckArgs;
 use crate::client::{Client, Refused};
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 
 /// What the census showed.
@@ -36,7 +36,7 @@ struct Found {
     epoch: u64,
 }
 
-pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let report = runtime.map_err(Failure::new)?.block_on(census(args))?;
     let mut cells =
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         cells.push(("promise", "kept: no key is alive twice".to_owned()));
     }
     output::one(args.format, &report, &cells);
-    Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(is_kept.into())
 }
 
 /// Goes through the lists of all servers side by side, in the order of their keys.

@@ -1,13 +1,12 @@
 //! `innkeeper cluster`: its nodes, who owns which shard, and what an operator does to it.
 
-use std::process::ExitCode;
-
 use hyper::Method;
 use innkeeper_api::{NodeInfo, ShardInfo};
 
 use crate::args::{ClusterCommand, ClusterCommandArgs};
 use crate::client::{Client, Refused};
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::operator;
 use crate::output;
 use crate::rooms::uptime;
@@ -18,11 +17,11 @@ const SHARDS: [&str; 4] = ["shard", "node", "epoch", "state"];
 /// What is not known, or not there.
 const NOTHING: &str = "-";
 
-pub(crate) fn run(args: &ClusterCommandArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ClusterCommandArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
     runtime.block_on(carry_out(args))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Yes)
 }
 
 async fn carry_out(args: &ClusterCommandArgs) -> Result<(), Failure> {
@@ -84,7 +83,13 @@ fn shard(shard: ShardInfo) -> (ShardInfo, Vec<String>) {
         shard.shard.to_string(),
         shard.node.as_deref().map_or(NOTHING.to_owned(), output::printable),
         shard.epoch.to_string(),
-        shard.state.clone(),
+        match &*shard.stuck {
+            [] => shard.state.clone(),
+            stuck => {
+                let names: Vec<_> = stuck.iter().map(|name| output::printable(name)).collect();
+                format!("{}: {}", shard.state, names.join(", "))
+            }
+        },
     ];
     (shard, cells)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why the program gave up: exit code 2.
+/// Why the program gave up: [`Exit::Failed`](crate::exit::Exit::Failed).
 #[derive(Debug)]
 pub(crate) struct Failure {
     what: String,

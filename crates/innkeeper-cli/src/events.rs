@@ -1,6 +1,5 @@
 //! `innkeeper events`: what happens to rooms and buckets, a line each, as it happens.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use hyper::Method;
@@ -9,15 +8,16 @@ use innkeeper_api::{Event, Gap};
 use crate::args::{EventsArgs, Format};
 use crate::client::Client;
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 
 /// How long is listened without `--follow`.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(args: &EventsArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &EventsArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::new)?.block_on(listen(args))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Yes)
 }
 
 async fn listen(args: &EventsArgs) -> Result<(), Failure> {

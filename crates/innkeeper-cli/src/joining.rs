@@ -38,6 +38,7 @@ pub(crate) async fn joining(args: &ServeArgs) -> Result<Option<Joining>, Failure
         session: at.session_length,
         fail_over: at.etcd_failover,
         versions: VERSIONS,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     };
     let home = home(at)?.map(Arc::new);
     let (coordinator, clock, net) =

@@ -9,10 +9,12 @@ mod cluster_command;
 mod config_file;
 mod error;
 mod events;
+pub mod exit;
 #[cfg(feature = "cluster")]
 mod joining;
 pub mod load;
 mod logs;
+mod man;
 #[cfg(feature = "cluster")]
 mod operator;
 #[cfg(not(feature = "cluster"))]
@@ -41,6 +43,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::settings::Settings;
 
 /// Runs the program with the arguments it was called with.
@@ -52,13 +55,11 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match carry_out(cli) {
-        Ok(code) => code,
-        Err(failure) => {
-            output::error(&failure);
-            ExitCode::from(2)
-        }
-    }
+    let exit = carry_out(cli).unwrap_or_else(|failure| {
+        output::error(&failure);
+        Exit::Failed
+    });
+    exit.into()
 }
 
 /// Reads the text of a configuration file as `serve` does: whether it could, for the fuzzer.
@@ -67,7 +68,7 @@ pub fn read_config(text: &str) -> bool {
     config_file::parse(text, std::path::Path::new("fuzz")).is_ok()
 }
 
-fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
+fn carry_out(cli: Cli) -> Result<Exit, Failure> {
     match cli.command.unwrap_or(Command::Serve(Box::default())) {
         Command::Serve(_) => serve::run(&Settings::load()?),
         Command::Race(args) => race_command::run(&args),
@@ -79,20 +80,23 @@ fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Top(args) => top::run(&args),
         Command::Config { command: ConfigCommand::Show(show) } => {
             output::settings(&Settings::load()?, show.format);
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Yes)
         }
         Command::Config { command: ConfigCommand::Init(init) } => {
             config_file::init(&init.output, init.force)?;
             output::talk(&format!("wrote {}", init.output.display()));
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Yes)
         }
         Command::Completions { shell } => {
             output::completions(shell);
-            Ok(ExitCode::SUCCESS)
+            Ok(Exit::Yes)
         }
-        Command::Man => {
-            output::man()?;
-            Ok(ExitCode::SUCCESS)
+        Command::Man { dir } => {
+            match dir {
+                None => output::page(&man::page()?),
+                Some(dir) => man::write(&dir)?,
+            }
+            Ok(Exit::Yes)
         }
     }
 }

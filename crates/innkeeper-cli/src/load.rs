@@ -6,7 +6,6 @@ mod member;
 mod report;
 mod tokens;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use tokio::time::timeout;
 use crate::args::LoadArgs;
 use crate::clock;
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 
 use door::Door;
@@ -59,11 +59,11 @@ struct Room {
     answered: AtomicU64,
 }
 
-pub(crate) fn run(args: &LoadArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.map_err(Failure::new)?.block_on(load(args))?;
     report.print(args.format);
-    Ok(if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.is_kept().into())
 }
 
 async fn load(args: &LoadArgs) -> Result<Report, Failure> {

@@ -62,7 +62,9 @@ pub(crate) fn banner(at: &Addresses<'_>) {
     if let Some(kv) = at.kv {
         let _ = writeln!(text, "  kv         nc {} {}   then CREATE shopping", kv.ip(), kv.port());
     }
-    let _ = writeln!(text, "  prove it   innkeeper race --url {http} --callers 1000");
+    // As it was called, which need not be on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "innkeeper".to_owned());
+    let _ = writeln!(text, "  prove it   {program} race --url {http} --callers 1000");
     let last = match at.cluster {
         None => "Rooms live in memory and end with the server. Ctrl-C drains and stops.",
         Some(_) => "Rooms live in memory. Ctrl-C moves them to other nodes, and stops.",
@@ -187,11 +189,9 @@ pub(crate) fn completions(shell: clap_complete::Shell) {
     say(&String::from_utf8_lossy(&text));
 }
 
-pub(crate) fn man() -> Result<(), Failure> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::new)?;
-    say(&String::from_utf8_lossy(&text));
-    Ok(())
+/// A page for `man`.
+pub(crate) fn page(text: &str) {
+    say(text);
 }
 
 /// A progress bar on standard error, if that is a terminal.

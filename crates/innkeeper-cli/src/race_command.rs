@@ -1,18 +1,17 @@
 //! `innkeeper race`: races, and prints what it showed.
 
-use std::process::ExitCode;
-
 use crate::args::RaceArgs;
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 use crate::race::remote::Servers;
 use crate::race::{self, Contender, Plan, Report, keyed};
 
-pub(crate) fn run(args: &RaceArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RaceArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = runtime.map_err(Failure::new)?.block_on(carry_out(args))?;
     print(args, &report);
-    Ok(if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.is_kept().into())
 }
 
 async fn carry_out(args: &RaceArgs) -> Result<Report, Failure> {

@@ -1,7 +1,6 @@
 //! `innkeeper rooms`: list, show and stop.
 
 use std::collections::BTreeSet;
-use std::process::ExitCode;
 
 use hyper::Method;
 use innkeeper_api::{Code, RoomInfo, RoomsPage};
@@ -10,16 +9,17 @@ use serde::Serialize;
 use crate::args::{Format, RoomsArgs, RoomsCommand};
 use crate::client::{Client, Refused};
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 
 const HEAD: [&str; 7] = ["room", "state", "members", "messages", "restarts", "uptime", "node"];
 
-pub(crate) fn run(args: &RoomsArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &RoomsArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::new)?.block_on(carry_out(args))
 }
 
-async fn carry_out(args: &RoomsArgs) -> Result<ExitCode, Failure> {
+async fn carry_out(args: &RoomsArgs) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
     let format = args.server.format;
     let done = match &args.command {
@@ -28,10 +28,10 @@ async fn carry_out(args: &RoomsArgs) -> Result<ExitCode, Failure> {
         RoomsCommand::Stop { key } => stop(&client, format, key).await,
     };
     match done {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(Exit::Yes),
         Err(Refused::Problem(problem)) if problem.code == Code::NotFound => {
             output::talk(&problem.detail);
-            Ok(ExitCode::FAILURE)
+            Ok(Exit::No)
         }
         Err(refused) => Err(refused.into()),
     }

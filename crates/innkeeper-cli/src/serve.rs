@@ -1,7 +1,6 @@
 //! `innkeeper serve`: listens, says where, and ends in order when told to.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use innkeeper_server::{Config, Drained, Jwt, Listeners, Secret, Tls};
@@ -10,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArgs;
 use crate::error::Failure;
+use crate::exit::Exit;
 #[cfg(feature = "cluster")]
 use crate::joining::joining;
 use crate::logs;
@@ -21,10 +21,7 @@ use crate::settings::Settings;
 #[cfg(feature = "cluster")]
 use crate::supervise;
 
-/// What the program answers that has ended, but not without a fault.
-pub(crate) const UNCLEAN: u8 = 1;
-
-pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
+pub(crate) fn run(settings: &Settings) -> Result<Exit, Failure> {
     let args = &settings.serve;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("no threads: {error}")))?;
@@ -44,11 +41,10 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     traces.flush();
     // What is stuck is not waited for.
     runtime.shutdown_background();
-    if drained.is_clean() {
-        return Ok(ExitCode::SUCCESS);
+    if !drained.is_clean() {
+        output::unclean(&drained);
     }
-    output::unclean(&drained);
-    Ok(ExitCode::from(UNCLEAN))
+    Ok(drained.is_clean().into())
 }
 
 /// Serves until it is told to end, or is `orphaned`.

@@ -2,7 +2,7 @@
 //! the cluster at once when it has died, which nobody else can know so soon.
 
 use std::ffi::OsStr;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use innkeeper_cluster::bury;
@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::args::ServeArgs;
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::joining::{connect, home};
 use crate::output;
-use crate::serve::UNCLEAN;
 use crate::service;
 
 /// Says to a child that it is one, and whose.
@@ -29,7 +29,7 @@ const REST: Duration = Duration::from_secs(1);
 const BURIAL: Duration = Duration::from_secs(5);
 
 /// Runs the server until it ends in order, or is told to.
-pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     if args.cluster.cluster.is_none() || args.cluster.data_dir.is_none() {
         let what = "--supervised needs --cluster and --data-dir: by that directory the parent \
                     proves that the server has died";
@@ -42,11 +42,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         service::alive();
         let mut child = start()?;
         let (status, was_told) = watch(&mut child, &mut end, &mut interrupt).await?;
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        let exit = Exit::of_child(status.code());
         // An admin may have told the child, which need not have ended without a fault. And what
         // could not be started at all is for whoever started it.
-        if was_told || matches!(code, Some(0 | UNCLEAN)) || (is_first && code == Some(2)) {
-            return Ok(ExitCode::from(code.unwrap_or(UNCLEAN)));
+        let could_not_start = is_first && status.code() == Some(Exit::Failed.code().into());
+        if was_told || exit != Exit::Failed || could_not_start {
+            return Ok(exit);
         }
         is_first = false;
         output::talk(&format!("the server has died ({status}); it is started again"));

@@ -3,7 +3,6 @@
 mod screen;
 
 use std::io;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -18,6 +17,7 @@ use tokio::time::sleep;
 use crate::args::{Format, TopArgs};
 use crate::client::{Client, Refused};
 use crate::error::Failure;
+use crate::exit::Exit;
 use crate::output;
 
 use screen::{SORTS, Screen};
@@ -38,7 +38,7 @@ pub(crate) struct Look {
     pub(crate) rooms: Vec<innkeeper_api::RoomInfo>,
 }
 
-pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &TopArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::new)?;
     let client = Client::new(&args.server)?;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     if args.once || format != Format::Table || !output::is_terminal() {
         let look = runtime.block_on(look(&client, SORTS[0].0)).map_err(Failure::from)?;
         print(format, look)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Exit::Yes);
     }
     // The first look before the screen is taken: what is wrong is said where it can be read.
     let first = runtime.block_on(look(&client, SORTS[0].0)).map_err(Failure::from)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     let watched = runtime.block_on(watch(&client, &mut terminal, screen));
     ratatui::restore();
     watched.map_err(Failure::new)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Yes)
 }
 
 async fn look(client: &Client, sort: &str) -> Result<Look, Refused> {

@@ -5,6 +5,10 @@
 #[path = "support/program.rs"]
 mod program;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use innkeeper_cli::exit::Exit;
 use insta::assert_snapshot;
 use program::{Program, innkeeper};
 use serde_json::Value;
@@ -151,10 +155,58 @@ fn the_server_says_where_it_is() {
     assert!(log.contains("drained: every connection and every room has ended"), "{log}");
 }
 
+/// What is left of a server when its test is over.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn how_to_prove_it_can_be_pasted_into_a_shell() {
+    let mut serve = innkeeper();
+    serve.args(["serve", "--http", "127.0.0.1:0", "--kv", "off"]).stdout(Stdio::piped());
+    let mut served = Served(serve.spawn().unwrap());
+    let said = BufReader::new(served.0.stdout.take().unwrap()).lines();
+    let command = said.map_while(Result::ok).find_map(|line| {
+        line.trim_start().strip_prefix("prove it").map(|command| command.trim().to_owned())
+    });
+    let proven = Command::new("sh").args(["-c", &command.unwrap()]).output().unwrap();
+    let text = String::from_utf8_lossy(&proven.stdout);
+    assert!(proven.status.success() && text.contains("kept"), "{text}");
+}
+
 #[test]
 fn completions_and_the_man_page_are_made_from_the_same_table() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&["completions", shell]).contains("max-rooms"), "{shell}");
     }
     assert!(stdout(&["man"]).contains(".SH NAME\ninnkeeper"), "{}", stdout(&["man"]));
+}
+
+#[test]
+fn each_command_has_its_man_page_with_what_its_exit_codes_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man1");
+    assert_eq!(stdout(&["man", "--dir", dir.to_str().unwrap()]), "");
+    let page = |name: &str| std::fs::read_to_string(dir.join(format!("{name}.1"))).unwrap();
+    assert_eq!(page("innkeeper"), stdout(&["man"]));
+    let serve = page("innkeeper-serve");
+    assert!(serve.contains("\\-\\-max\\-rooms"), "{serve}");
+    for exit in Exit::ALL {
+        let said = format!(".TP\n\\fB{}\\fR\n", exit.code());
+        assert!(serve.contains(&said), "{serve}");
+        // To stop at once is told of beside the refusal to start.
+        assert!(exit.meaning("serve").is_some());
+    }
+    assert!(page("innkeeper-rooms-stop").contains("there is no such room"));
+    assert!(!page("innkeeper-top").contains("\\fB1\\fR"), "it never says no");
+    // What a page leads to is there.
+    for name in page("innkeeper").split("innkeeper\\-").skip(1) {
+        let name = name.split(['(', '\\']).next().unwrap();
+        assert!(page(&format!("innkeeper-{name}")).contains(".SH NAME"), "{name}");
+    }
 }

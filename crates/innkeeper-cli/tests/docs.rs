@@ -10,6 +10,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use innkeeper_cli::args::Cli;
+use innkeeper_cli::exit::Exit;
 use program::Program;
 
 fn read(path: &str) -> String {
@@ -34,21 +35,40 @@ fn settings() -> String {
     format!("| flag | environment | default | |\n|---|---|---|---|\n{lines}")
 }
 
-const BEGIN: &str = "<!-- settings: begin -->\n";
-const END: &str = "<!-- settings: end -->";
+/// A line for each command with codes of its own, and one for the others.
+fn exit_codes() -> String {
+    let command = Cli::command();
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    let has_own = |name: &&str| Exit::ALL.iter().any(|exit| exit.meaning(name) != exit.meaning(""));
+    let rows = names.filter(has_own).map(|name| (format!("`{name}`"), name));
+    let rows = rows.chain([("any other".to_owned(), "")]);
+    let lines = rows.map(|(shown, name)| {
+        let said = Exit::ALL.map(|exit| exit.meaning(name).unwrap_or_default().to_owned());
+        format!("| {shown} | {} |\n", said.join(" | "))
+    });
+    let codes = Exit::ALL.map(|exit| exit.code().to_string()).join(" | ");
+    format!("| | {codes} |\n|---|---|---|---|\n{}", lines.collect::<String>())
+}
 
-/// `INNKEEPER_UPDATE_DOCS=1` writes it.
-#[test]
-fn the_table_of_settings_is_that_of_the_flags() {
+/// What stands between the marks of a table. `INNKEEPER_UPDATE_DOCS=1` writes it.
+fn is_in_operating(name: &str, table: &str) {
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
     let text = read("docs/OPERATING.md");
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (table, tail) = rest.split_once(END).unwrap();
-    if std::env::var_os("INNKEEPER_UPDATE_DOCS").is_some() {
+    let (head, rest) = text.split_once(&begin).unwrap();
+    let (there, tail) = rest.split_once(&end).unwrap();
+    if there != table && std::env::var_os("INNKEEPER_UPDATE_DOCS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATING.md");
-        std::fs::write(path, format!("{head}{BEGIN}{}{END}{tail}", settings())).unwrap();
+        std::fs::write(path, format!("{head}{begin}{table}{end}{tail}")).unwrap();
         return;
     }
-    assert_eq!(table, settings(), "run this test with INNKEEPER_UPDATE_DOCS=1");
+    assert_eq!(there, table, "run this test with INNKEEPER_UPDATE_DOCS=1");
+}
+
+/// One after the other, for both are written to one file.
+#[test]
+fn the_tables_of_settings_and_of_exit_codes_are_those_of_the_program() {
+    is_in_operating("settings", &settings());
+    is_in_operating("exit codes", &exit_codes());
 }
 
 #[test]

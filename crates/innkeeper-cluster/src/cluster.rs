@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use innkeeper::placement::{Tenure, current};
+use innkeeper::placement::{Admission, Tenure, current};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
@@ -51,7 +51,7 @@ pub use changes::ClusterEvent;
 use contain::contained;
 use hosting::Hosting;
 use luggage::{Arriving, Luggage};
-pub use roster::{NodeInfo, ShardInfo};
+pub use roster::{Draining, NodeInfo, ShardInfo};
 use tenure::Owning;
 
 /// This node's part in a cluster, for scopes to be placed by
@@ -88,6 +88,10 @@ pub(crate) struct Inner {
     scopes: RwLock<BTreeMap<Bytes, Weak<dyn Hosting>>>,
     /// What there is of each shard.
     desks: Vec<Desk>,
+    /// Is told whenever a shard is served that was not.
+    opened: watch::Sender<()>,
+    /// How many processes may begin at once.
+    admission: Admission,
     /// How much more may arrive with shards, in bytes.
     arrivals: Arc<Semaphore>,
     /// What is leaving under each shard.
@@ -112,6 +116,10 @@ struct Desk {
     arriving: Mutex<Option<Arriving>>,
     /// What was unpacked here, until its processes are ready.
     handed: Mutex<Luggage>,
+    /// How often it was to go.
+    attempts: AtomicU64,
+    /// It is to go, and its processes are being packed.
+    draining: Mutex<Option<Draining>>,
     /// That it was to go and stays was said.
     is_told: AtomicBool,
     /// Orders are carried out one after the other.
@@ -121,12 +129,13 @@ struct Desk {
 }
 
 impl Desk {
-    fn right(&self, node: &Node, under: Under) -> Arc<Owning> {
+    fn right(&self, inner: &Inner, under: Under) -> Arc<Owning> {
         let mut right = self.right.lock();
         if let Some(right) = right.as_ref().filter(|right| right.under == under) {
             return right.clone();
         }
-        let new = Arc::new(Owning::new(node.clone(), under, self.open.clone()));
+        let (node, admission) = (inner.node.clone(), inner.admission.clone());
+        let new = Arc::new(Owning::new(node, under, self.open.clone(), admission));
         *right = Some(new.clone());
         new
     }
@@ -198,9 +207,11 @@ impl Cluster {
     ) -> (Cluster, Membership) {
         let inner = Arc::new(Inner {
             desks: (0..node.shards()).map(|_| Desk::default()).collect(),
+            opened: watch::Sender::new(()),
             node: node.clone(),
             links: OnceLock::new(),
             scopes: RwLock::default(),
+            admission: Admission::new(settings.starts_at_once),
             arrivals: Arc::new(Semaphore::new(limits::ARRIVING_BYTES_MAX)),
             leaving: Mutex::default(),
             left: Notify::new(),
@@ -289,7 +300,7 @@ impl Inner {
         if desk.open.load(Ordering::Acquire) != epoch {
             return None;
         }
-        Some(desk.right(&self.node, Under { shard, epoch }))
+        Some(desk.right(self, Under { shard, epoch }))
     }
 
     /// The scope of that name, if it is here.

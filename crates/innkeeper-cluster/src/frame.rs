@@ -158,6 +158,9 @@ pub enum Request<B = Bytes> {
 pub struct Part<B = Bytes> {
     /// The shard, and the epoch of the *next* owner.
     pub under: Under,
+    /// The how manieth time it is that the sender tries to give this shard away: parts of another
+    /// try are of no use.
+    pub attempt: u64,
     /// The number of this part, from 0 on.
     pub number: u32,
     /// How many there are.
@@ -263,8 +266,8 @@ impl<B> Request<B> {
 
 impl<B> Part<B> {
     fn map<C>(self, f: impl Fn(B) -> C) -> Part<C> {
-        let Part { under, number, count, body } = self;
-        Part { under, number, count, body: f(body) }
+        let Part { under, attempt, number, count, body } = self;
+        Part { under, attempt, number, count, body: f(body) }
     }
 }
 

@@ -4,6 +4,7 @@ mod name;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct Settings {
     /// The versions of the protocol that it speaks: [`VERSIONS`], or fewer. In an old cluster the
     /// one that all of it speaks has to be among them; a new one begins with the newest.
     pub versions: Versions,
+    /// How many processes of keys begin at once on this node; others wait for their turn
+    /// ([`Admission`](innkeeper::placement::Admission)).
+    /// [`limits::STARTS_AT_ONCE`](crate::limits::STARTS_AT_ONCE) is a good number.
+    pub starts_at_once: NonZeroUsize,
 }
 
 /// Why a node is not part of the cluster. It runs nothing of it.

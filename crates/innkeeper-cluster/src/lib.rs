@@ -29,7 +29,7 @@ pub mod subscriber;
 pub mod trace;
 
 pub use burial::bury;
-pub use cluster::{Cluster, ClusterEvent, Membership, NodeInfo, ShardInfo};
+pub use cluster::{Cluster, ClusterEvent, Draining, Membership, NodeInfo, ShardInfo};
 pub use configuration::Configuration;
 pub use home::{Home, HomeError};
 pub use join::{JoinError, Settings, VERSIONS};

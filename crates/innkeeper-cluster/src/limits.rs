@@ -1,5 +1,6 @@
 //! Every bound and default wait of the cluster, by name.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// How many changes the coordinator within one process remembers for those who watch.
@@ -128,6 +129,17 @@ pub const RETRY_WAIT_MAX: Duration = Duration::from_millis(250);
 /// How long a question waits at a node for a shard that is about to leave or to arrive there,
 /// before it is to be put again.
 pub const TURN_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a shard that is to go waits for its processes before it is told who does not end, and
+/// then again.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// How many of those are named.
+pub const STUCK_NAMED: usize = 16;
+
+/// How many processes of keys begin at once on a node: after the loss of another, what an `init`
+/// reads from is not to be asked for all of its keys at the same instant.
+pub const STARTS_AT_ONCE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// How many processes begin at once with what was handed over with their shard.
 pub const REVIVALS_AT_ONCE: usize = 64;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests assert, and run tasks.
 
+#[path = "cluster/admission.rs"]
+mod admission;
 #[path = "cluster/apart.rs"]
 mod apart;
 #[path = "cluster/arriving.rs"]
@@ -29,10 +31,14 @@ mod nodes;
 mod overdue;
 #[path = "cluster/panics.rs"]
 mod panics;
+#[path = "cluster/remembered.rs"]
+mod remembered;
 #[path = "support/runtime.rs"]
 mod runtime;
 #[path = "cluster/steps.rs"]
 mod steps;
+#[path = "cluster/stuck.rs"]
+mod stuck;
 #[path = "cluster/tap.rs"]
 mod tap;
 #[path = "cluster/view.rs"]

@@ -43,6 +43,7 @@ fn settings(name: &str) -> Settings {
         session: 5 * SECOND,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     }
 }
 

@@ -62,6 +62,7 @@ async fn start(coordinator: Arc<Fronted<Counting>>) -> (Node, tokio::task::JoinH
         session: 5 * SECOND,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     };
     let clock = Arc::new(Runtime(Instant::now()));
     let (node, mut orders, running) = Node::join(coordinator, clock, &settings).await.unwrap();

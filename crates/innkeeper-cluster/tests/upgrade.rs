@@ -49,6 +49,7 @@ fn settings(name: &str, address: String, versions: Versions) -> Settings {
         session: Duration::from_secs(5),
         fail_over: FAIL_OVER_DEFAULT,
         versions,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     }
 }
 

@@ -83,6 +83,7 @@ fn settings(session: Duration) -> Settings {
         session,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
     }
 }
 

@@ -87,7 +87,7 @@ impl From<RoomFull> for ApiError {
 impl From<GetError> for ApiError {
     fn from(error: GetError) -> Self {
         let code = match &error {
-            GetError::StartTimeout => Code::StartTimeout,
+            GetError::StartTimeout | GetError::NotAdmitted => Code::StartTimeout,
             // The start may still be under way, but nothing of this request ran in it.
             GetError::Timeout { .. } => Code::NotDelivered,
             GetError::Parked(_) => Code::Parked,

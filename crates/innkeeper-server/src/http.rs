@@ -71,6 +71,6 @@ fn router(app: Arc<App>) -> Router {
         })
         .layer(DefaultBodyLimit::max(body_max))
         .layer(from_fn_with_state(app.clone(), guard::origin))
-        .layer(from_fn_with_state(app.clone(), page::headers))
+        .layer(from_fn_with_state(app.config.tls.is_some(), page::headers))
         .with_state(app)
 }

@@ -402,6 +402,14 @@ async fn a_node_that_has_no_session_answers_that_it_lives_and_is_not_ready() {
         let (status, problem) = ask(&a, Method::POST, "/api/rooms/lobby").await;
         assert_eq!((status, &problem["code"]), (503, &json!("not_owner")), "{problem}");
         assert_eq!(problem["ran"], "no");
+        let refused = reqwest::get(a.url("/dashboard")).await.unwrap();
+        assert_eq!(refused.status(), 503);
+        let header = |name: &str| refused.headers()[name].to_str().unwrap();
+        assert!(header("content-security-policy").starts_with("default-src 'none'"));
+        assert_eq!(
+            (header("x-content-type-options"), header("cache-control")),
+            ("nosniff", "no-store")
+        );
         assert_eq!(line(&a, "CREATE shopping").await, "ERROR not_owner\r\n");
         assert_eq!(a.was_ready(), round > 0, "it is said once it serves");
         world.is_mute.send_replace(false);

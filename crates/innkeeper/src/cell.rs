@@ -28,6 +28,7 @@ use crate::monitor::MonitorId;
 use crate::node::{Node, Notice, Watcher};
 use crate::observe::{ProcessInfo, What};
 use crate::owner::Owner;
+use crate::placement::Placed;
 use crate::process::{Message, Process};
 use crate::registry::slot::{Ask, Event, Next, Outcome, Signal, Slot, State, Step};
 use crate::seam::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -201,8 +202,17 @@ impl<O: Owner> Cell<O> {
             self.start_deadline(&core).is_some_and(|deadline| deadline <= clock::now())
         };
         if late {
-            let ruling = self.ruling(&ExitReason::StartTimeout);
-            self.tell(Event::StartDeadline(ruling));
+            let reason = self.late();
+            let ruling = self.ruling(&reason);
+            self.tell(Event::StartDeadline(reason, ruling));
+        }
+    }
+
+    /// Why a start failed whose time is over.
+    pub(crate) fn late(&self) -> ExitReason {
+        match self.owner.placed().is_some_and(Placed::gives_up) {
+            true => ExitReason::NotAdmitted,
+            false => ExitReason::StartTimeout,
         }
     }
 

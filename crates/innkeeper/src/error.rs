@@ -228,6 +228,9 @@ pub enum GetError {
     /// `init` was not done within the start timeout of the spec. The key is taken until it has
     /// ended.
     StartTimeout,
+    /// As many processes as may were beginning on its node, and its turn did not come within the
+    /// start timeout of the spec: `init` never ran, and the key is free.
+    NotAdmitted,
     /// The caller's deadline passed. A start or stop under way goes on; asking again joins it.
     Timeout {
         /// How long the caller waited.
@@ -262,11 +265,25 @@ pub enum GetError {
     ArgsStayHere,
 }
 
+impl GetError {
+    /// Of a start that failed for this reason.
+    pub(crate) fn not_started(reason: ExitReason) -> Self {
+        match reason {
+            ExitReason::StartTimeout => GetError::StartTimeout,
+            ExitReason::NotAdmitted => GetError::NotAdmitted,
+            reason => GetError::InitFailed(reason),
+        }
+    }
+}
+
 impl fmt::Display for GetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GetError::InitFailed(reason) => write!(f, "the start failed: {reason}"),
             GetError::StartTimeout => f.write_str("init was not done within the start timeout"),
+            GetError::NotAdmitted => {
+                f.write_str("its turn to start did not come within the start timeout; ask again")
+            }
             GetError::Timeout { waited } => {
                 write!(f, "not ready after {} ms; it may still start", waited.as_millis())
             }

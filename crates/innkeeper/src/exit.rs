@@ -30,6 +30,9 @@ pub enum ExitReason {
     Failed(Arc<str>),
     /// `init` was not done within the start timeout of the child spec.
     StartTimeout,
+    /// `init` was not begun within the start timeout of the child spec: as many others as its node
+    /// lets in at once had begun before. It never ran.
+    NotAdmitted,
     /// There was no such process when the question was asked (OTP's `noproc`).
     NoProcess,
     /// Its node cannot be heard of any more (OTP's `noconnection`). It may have ended.
@@ -66,6 +69,7 @@ impl ExitReason {
             | ExitReason::Panicked(_)
             | ExitReason::Failed(_)
             | ExitReason::StartTimeout
+            | ExitReason::NotAdmitted
             | ExitReason::NoProcess
             | ExitReason::Unreachable => true,
         }
@@ -81,6 +85,7 @@ impl ExitReason {
             ExitReason::Panicked(_) => "panicked",
             ExitReason::Failed(_) => "failed",
             ExitReason::StartTimeout => "start_timeout",
+            ExitReason::NotAdmitted => "not_admitted",
             ExitReason::NoProcess => "noproc",
             ExitReason::Unreachable => "noconnection",
         }
@@ -98,6 +103,7 @@ impl fmt::Display for ExitReason {
             | ExitReason::Shutdown
             | ExitReason::Killed
             | ExitReason::StartTimeout
+            | ExitReason::NotAdmitted
             | ExitReason::NoProcess
             | ExitReason::Unreachable => f.write_str(self.kind()),
         }

@@ -10,6 +10,7 @@ mod kept;
 mod owner;
 mod page;
 mod placed;
+mod remembered;
 mod scope;
 mod stop;
 mod sweep;

@@ -1,5 +1,6 @@
 //! Every bound and every default wait of the crate, by name.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 /// Messages that may wait in one mailbox, unless its child spec says otherwise.
@@ -80,8 +81,43 @@ pub const NAMES_REPORTED: usize = 100;
 /// Keys returned in one page.
 pub const PAGE_MAX: usize = 10_000;
 
+/// Keys that are looked at, of all there are, before others run.
+pub const VISIT_CHUNK: usize = 1024;
+
 /// Outputs of one placed process that are kept while its node cannot prove that it may act.
 pub const OUTPUTS_HELD: usize = 1024;
+
+/// Remembered keys that begin each second, of a scope on a node, unless it says otherwise.
+pub const REMEMBERED_RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// Remembered keys that begin at once on one node; on a cluster, as many as its nodes let in.
+pub const REMEMBERED_AT_ONCE: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// Remembered keys asked for in one page.
+pub const REMEMBERED_PAGE: usize = 1_000;
+
+/// How long a page of them may take.
+pub const REMEMBERED_LIST_WAIT: Duration = Duration::from_secs(10);
+
+/// How long at most after a shard is served its remembered keys are listed, by chance.
+pub const REMEMBERED_JITTER: Duration = Duration::from_secs(1);
+
+/// Remembered keys that wait to begin, or to be tried again, before the list is read on.
+pub const REMEMBERED_WAITING: usize = 10_000;
+
+/// How often each of them is tried before it waits until it is asked for.
+pub const REMEMBERED_TRIES: u32 = 12;
+
+/// How long before one that failed is tried again, or a page that was not listed; doubled each
+/// time.
+pub const REMEMBERED_WAIT: Duration = Duration::from_millis(250);
+
+/// How long at most.
+pub const REMEMBERED_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Keys that were stopped while remembered ones are still to begin, and that are not to begin
+/// again; what is beyond is not known to have been stopped.
+pub const REMEMBERED_ENDS: usize = 65_536;
 
 /// Levels of a supervision tree shown at once.
 pub const TREE_DEPTH_MAX: usize = 32;

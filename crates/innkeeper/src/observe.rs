@@ -74,7 +74,7 @@ impl ProcessInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum What {
-    /// `init` begins; `again` after a crash.
+    /// `init` begins, at once or when its node lets it in; `again` after a crash.
     Starting {
         /// Whether this is a restart.
         again: bool,
@@ -161,6 +161,8 @@ pub struct Counters {
     pub casts_lost: u64,
     /// Messages refused because a mailbox was full.
     pub mailbox_full: u64,
+    /// How often remembered keys could not be listed.
+    pub unlisted: u64,
     /// How long `init` took: for each bound of [`START_SECONDS`], how many took no longer than it
     /// and longer than the one before.
     pub start_buckets: Vec<u64>,
@@ -171,8 +173,17 @@ pub struct Counters {
 /// The bounds of [`Counters::start_buckets`], in seconds.
 pub const START_SECONDS: [f64; 7] = [0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, f64::INFINITY];
 
-const KINDS: [&str; 8] =
-    ["normal", "idle", "shutdown", "killed", "panicked", "failed", "start_timeout", "noproc"];
+const KINDS: [&str; 9] = [
+    "normal",
+    "idle",
+    "shutdown",
+    "killed",
+    "panicked",
+    "failed",
+    "start_timeout",
+    "not_admitted",
+    "noproc",
+];
 
 /// The numbers behind [`Counters`], in parts, so that cores which count at once rarely meet.
 #[derive(Debug, Default)]
@@ -189,6 +200,7 @@ struct Part {
     exits: [AtomicU64; KINDS.len()],
     casts_lost: AtomicU64,
     mailbox_full: AtomicU64,
+    unlisted: AtomicU64,
     start_buckets: [AtomicU64; START_SECONDS.len()],
     start_ns: AtomicU64,
 }
@@ -228,6 +240,11 @@ impl Tally {
         add(&self.part(hash).mailbox_full, 1);
     }
 
+    /// The remembered keys could not be listed.
+    pub(crate) fn unlisted(&self) {
+        add(&self.part(0).unlisted, 1);
+    }
+
     /// How many keys were ever parked: none, and nobody needs to look for those that are over it.
     pub(crate) fn parked(&self) -> u64 {
         self.sum(|part| &part.parked)
@@ -247,6 +264,7 @@ impl Tally {
             exits: exits.map(|(at, kind)| (*kind, self.sum(|part| &part.exits[at]))).collect(),
             casts_lost: self.sum(|part| &part.casts_lost),
             mailbox_full: self.sum(|part| &part.mailbox_full),
+            unlisted: self.sum(|part| &part.unlisted),
             start_buckets,
             start_time: Duration::from_nanos(self.sum(|part| &part.start_ns)),
         }

@@ -5,6 +5,7 @@
 //! [`Tenure`]: it is asked before a message is begun, and again before anything that a handler has
 //! brought about gets out. What a network is, and how keys are written down, is not known here.
 
+mod admission;
 mod brought;
 mod distant;
 mod hosted;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::error::{CallError, GetError, NotDelivered, StopError, Unknown};
 use crate::exit::ExitReason;
 use crate::gathered::{Gathered, NoAnswer};
@@ -27,6 +30,8 @@ use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::wait_for;
 
+pub use admission::Admission;
+pub(crate) use admission::{Seat, Turn};
 pub use brought::{Brought, bring};
 pub use distant::{Distant, Pending, distant};
 pub use hosted::{Hosted, Packed};
@@ -65,6 +70,11 @@ pub trait Tenure: Any + Send + Sync {
 
     /// What the node is called that has it, for logs and traces.
     fn node(&self) -> Option<&str> {
+        None
+    }
+
+    /// How many processes may begin at once on the node that has it. `None`: any number.
+    fn admission(&self) -> Option<&Admission> {
         None
     }
 
@@ -183,6 +193,12 @@ pub trait Placement<K: Key, P: Process>: Send + Sync + 'static {
         limit: usize,
         within: Duration,
     ) -> Later<'static, Gathered<Page<K>>>;
+
+    /// The tenures that are here now, of all keys.
+    fn tenures(&self) -> Vec<Arc<dyn Tenure>>;
+
+    /// Is told whenever there may be one more.
+    fn news(&self) -> watch::Receiver<()>;
 
     /// What happens on all nodes from now on.
     fn events(&self) -> Later<'static, Hearing<K>>;

@@ -229,11 +229,14 @@ async fn start<O: Owner>(
     let deadline = began.after(cell.owner.spec().start_timeout);
     let started = {
         let init = async {
-            if let Some(placed) = cell.owner.placed()
-                && !placed.begins().await
-            {
-                return Err(StartError { failure: Some(ExitReason::Killed) });
-            }
+            // Let go of when this is over, however it ends.
+            let _seat = match cell.owner.placed() {
+                None => None,
+                Some(placed) => match placed.begins().await {
+                    Some(seat) => Some(seat),
+                    None => return Err(StartError { failure: Some(ExitReason::Killed) }),
+                },
+            };
             // The arguments too are made by user code, which belongs to the start.
             O::Process::init(&cell.owner.args(), ctx).await
         };
@@ -249,7 +252,7 @@ async fn start<O: Owner>(
         Err(Interrupt::Panicked(reason) | Interrupt::Killed(reason)) => Some(*reason),
         Err(Interrupt::Late) => {
             cell.check_start_deadline();
-            Some(ExitReason::StartTimeout)
+            Some(cell.late())
         }
     };
     not_started(cell, incarnation, again, failure.as_ref());

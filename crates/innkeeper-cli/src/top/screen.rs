@@ -27,6 +27,9 @@ pub(super) const SORTS: [(&str, &str); 6] = [
 
 const HEAD: [&str; 7] = ["ROOM", "STATE", "MEMBERS", "MESSAGES", "MAILBOX", "RESTARTS", "FOR"];
 
+/// How many of these are of words; the rest are of numbers.
+const WORDS: usize = 2;
+
 const BRASS: Color = Color::Yellow;
 
 /// Rates of the past that the small charts show.
@@ -181,9 +184,13 @@ impl Screen {
             Constraint::Length(9),
         ];
         let by = SORTS[self.sort].1.to_uppercase();
-        let head = HEAD.map(|name| {
+        let head: [_; HEAD.len()] = std::array::from_fn(|at| {
+            let name = HEAD[at];
             let style = Style::new().add_modifier(Modifier::DIM);
-            Cell::from(name).style(if name == by { Style::new().fg(BRASS).bold() } else { style })
+            let style = if name == by { Style::new().fg(BRASS).bold() } else { style };
+            let name = Line::from(name);
+            // Over its numbers, which end below each other.
+            Cell::from(if at >= WORDS { name.right_aligned() } else { name }).style(style)
         });
         Table::new(rooms.iter().map(row), widths).header(Row::new(head))
     }
@@ -195,14 +202,15 @@ fn row(room: &RoomInfo) -> Row<'static> {
         "starting" => Color::Blue,
         _ => Color::Red,
     };
+    let number = |text: String| Cell::from(Line::from(text).right_aligned());
     Row::new([
         Cell::from(printable(&room.room)),
         Cell::from(room.state.clone()).style(Style::new().fg(colour)),
-        Cell::from(room.members.to_string()),
-        Cell::from(room.messages.to_string()),
-        Cell::from(room.mailbox_len.to_string()),
-        Cell::from(room.restarts.to_string()),
-        Cell::from(uptime(room.uptime_ms)),
+        number(room.members.to_string()),
+        number(room.messages.to_string()),
+        number(room.mailbox_len.to_string()),
+        number(room.restarts.to_string()),
+        number(uptime(room.uptime_ms)),
     ])
 }
 

@@ -15,6 +15,7 @@ use chromiumoxide::cdp::browser_protocol::page::{
     CaptureScreenshotFormat, EventJavascriptDialogOpening,
 };
 use chromiumoxide::cdp::js_protocol::runtime::{EvaluateParams, EventExceptionThrown};
+use chromiumoxide::error::CdpError;
 use chromiumoxide::page::ScreenshotParams;
 use chromiumoxide::{Browser, BrowserConfig, Page};
 use futures_util::StreamExt;
@@ -23,6 +24,10 @@ use tokio::task::JoinSet;
 
 /// How long anything may take to come true in a page.
 const DEADLINE: Duration = Duration::from_secs(25);
+
+/// How long the browser may take to start: nothing of ours is asked of it by then, and a machine
+/// that is busy with other tests is slow to load it.
+const LAUNCH: Duration = Duration::from_secs(60);
 
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
@@ -46,7 +51,20 @@ pub(crate) struct House {
 }
 
 impl House {
+    /// Starts the browser; once more if it did not come up in time, and that alone: one that ends
+    /// instead, or is too slow for the second time, fails the test.
+    #[allow(clippy::print_stderr)] // For whoever wonders where the minute went.
     pub(crate) async fn open(program: &Path) -> House {
+        match House::launch(program).await {
+            Err(CdpError::LaunchTimeout(said)) => {
+                eprintln!("the browser is not up after {LAUNCH:?}, it is started anew: {said:?}");
+                House::launch(program).await.unwrap()
+            }
+            launched => launched.unwrap(),
+        }
+    }
+
+    async fn launch(program: &Path) -> Result<House, CdpError> {
         let profile = tempfile::tempdir().unwrap();
         let config = BrowserConfig::builder()
             .chrome_executable(program)
@@ -55,13 +73,14 @@ impl House {
             .user_data_dir(profile.path())
             .viewport(None)
             .request_timeout(DEADLINE * 2)
+            .launch_timeout(LAUNCH)
             .args(["disable-gpu", "disable-quic", "disable-component-update"])
             .build()
             .unwrap();
-        let (browser, mut handler) = Browser::launch(config).await.unwrap();
+        let (browser, mut handler) = Browser::launch(config).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { while handler.next().await.is_some() {} });
-        House { browser, tasks, _profile: profile }
+        Ok(House { browser, tasks, _profile: profile })
     }
 
     /// Somebody opens the page, in a tab of their own.

@@ -111,6 +111,7 @@ pub(crate) enum Exit {
     StartTimeout,
     NoProcess,
     Unreachable,
+    NotAdmitted,
 }
 
 /// [`Away`], written down.
@@ -137,6 +138,7 @@ pub(crate) enum NoProcess {
     Declined,
     NotFound,
     Away(Elsewhere),
+    NotAdmitted,
 }
 
 /// [`NotDelivered`], written down.
@@ -182,6 +184,7 @@ impl From<ExitReason> for Exit {
             ExitReason::Panicked(why) => Exit::Panicked((*why).to_owned()),
             ExitReason::Failed(why) => Exit::Failed((*why).to_owned()),
             ExitReason::StartTimeout => Exit::StartTimeout,
+            ExitReason::NotAdmitted => Exit::NotAdmitted,
             ExitReason::NoProcess => Exit::NoProcess,
             ExitReason::Unreachable => Exit::Unreachable,
             other => Exit::Failed(other.to_string()),
@@ -200,6 +203,7 @@ impl From<Exit> for ExitReason {
             Exit::Panicked(why) => ExitReason::Panicked(why.into()),
             Exit::Failed(why) => ExitReason::failed(why),
             Exit::StartTimeout => ExitReason::StartTimeout,
+            Exit::NotAdmitted => ExitReason::NotAdmitted,
             Exit::NoProcess => ExitReason::NoProcess,
             Exit::Unreachable => ExitReason::Unreachable,
         }
@@ -236,6 +240,7 @@ impl From<GetError> for NoProcess {
         match error {
             GetError::InitFailed(reason) => NoProcess::InitFailed(reason.into()),
             GetError::StartTimeout => NoProcess::StartTimeout,
+            GetError::NotAdmitted => NoProcess::NotAdmitted,
             GetError::Timeout { waited } => NoProcess::Timeout { waited },
             GetError::Parked(reason) => NoProcess::Parked(reason.into()),
             GetError::MaxChildren { max } => NoProcess::MaxChildren { max: max as u64 },
@@ -255,6 +260,7 @@ impl From<NoProcess> for GetError {
         match error {
             NoProcess::InitFailed(exit) => GetError::InitFailed(exit.into()),
             NoProcess::StartTimeout => GetError::StartTimeout,
+            NoProcess::NotAdmitted => GetError::NotAdmitted,
             NoProcess::Timeout { waited } => GetError::Timeout { waited },
             NoProcess::Parked(exit) => GetError::Parked(exit.into()),
             NoProcess::MaxChildren { max } => {

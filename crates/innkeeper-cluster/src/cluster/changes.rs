@@ -41,6 +41,14 @@ pub enum ClusterEvent {
     Frozen,
     /// It can again.
     Thawed,
+    /// A shard is to go from this node, and does not, for some of its processes have been told to
+    /// end and have not; see [`Draining`](super::Draining).
+    Stuck {
+        /// Its number.
+        shard: Shard,
+        /// What they are called; some of them, if they are many.
+        processes: Vec<String>,
+    },
 }
 
 impl Cluster {

@@ -45,13 +45,16 @@ pub(crate) trait Hosting: Send + Sync {
     fn version(&self) -> u32;
 
     /// Carries out what brings a subscriber, and tells that until there is nothing more to tell.
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()>;
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()>;
 
     /// Kills every process whose right is over.
     fn end_lost(self: Arc<Self>) -> Later<'static, ()>;
 
     /// Ends every process under a right in order, and answers what they take along.
     fn pack(self: Arc<Self>, right: Arc<Owning>) -> Later<'static, Vec<Bag>>;
+
+    /// What processes are called that have not ended under a right: so many of them.
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>>;
 
     /// Has the process of a key begin that took something along. Whether that is done with: it has
     /// begun, or is not to.
@@ -140,10 +143,10 @@ impl Service for Inner {
         self.run(work.instrument(span));
     }
 
-    fn subscribe(&self, _: From, message: Message, subscriber: Subscriber) {
+    fn subscribe(&self, from: From, message: Message, subscriber: Subscriber) {
         let Some(scope) = self.scope(&message.scope) else { return };
         let span = trace::asked(self.node.name(), &message);
-        self.run(scope.listen(message, subscriber).instrument(span));
+        self.run(scope.listen(from, message, subscriber).instrument(span));
     }
 
     fn prepare(&self, _: From, part: Part, answer: Answer) {
@@ -236,13 +239,13 @@ where
         P::VERSION
     }
 
-    fn listen(self: Arc<Self>, message: Message, subscriber: Subscriber) -> Later<'static, ()> {
+    fn listen(self: Arc<Self>, from: From, message: Message, to: Subscriber) -> Later<'static, ()> {
         Box::pin(async move {
             let asked = asked::read::<Asked<'_>>(&message.body);
             match asked.map(|asked| asked.ask) {
-                Some(Ask::Watch { to }) => self.watch(&message.key, to, &subscriber).await,
-                Some(Ask::Feed { .. }) => self.feed(&message, subscriber).await,
-                Some(Ask::Events) => ear::tell(self.here(), &subscriber).await,
+                Some(Ask::Watch { to: of }) => self.watch(&message.key, of, &to).await,
+                Some(Ask::Feed { .. }) => self.feed(from, &message, to).await,
+                Some(Ask::Events) => ear::tell(self.here(), &to).await,
                 _ => {}
             }
         })
@@ -267,6 +270,13 @@ where
                 })
             });
             bags.collect()
+        })
+    }
+
+    fn names(self: Arc<Self>, right: Arc<Owning>, most: usize) -> Later<'static, Vec<String>> {
+        Box::pin(async move {
+            let tenure: Arc<dyn Tenure> = right;
+            self.here().names(&tenure, most).await
         })
     }
 
@@ -349,14 +359,15 @@ where
     /// Says something to a process here, and writes down what it answers.
     async fn bring(
         &self,
+        from: From,
         right: &Arc<Owning>,
         key: &K,
         to: u64,
         message: P::Message,
-        within: Duration,
     ) -> Done {
         let tenure: Arc<dyn Tenure> = right.clone();
-        let came = self.here().call(&tenure, key, named(to), message, within).await;
+        let here = self.here().asked_from_within(from.under.is_some());
+        let came = here.call(&tenure, key, named(to), message, from.within).await;
         Done::call(right.under, came)
     }
 
@@ -364,9 +375,10 @@ where
     async fn answer(&self, from: From, right: &Arc<Owning>, key: &K, ask: Ask<'_>) -> Done {
         let (under, within) = (right.under, from.within);
         let tenure: Arc<dyn Tenure> = right.clone();
+        let here = self.here().asked_from_within(from.under.is_some());
         match ask {
             Ask::Get { starts } => {
-                let got = match self.here().get(&tenure, key, starts, within).await {
+                let got = match here.get(&tenure, key, starts, within).await {
                     Ok(Outcome::Started(process)) => got(&process, true),
                     Ok(Outcome::Existing(process)) => got(&process, false),
                     Ok(Outcome::Ignored) => Answered::Ignored,
@@ -378,19 +390,19 @@ where
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                self.bring(right, key, to, message, within).await
+                self.bring(from, right, key, to, message).await
             }
             Ask::Cast { to, message } => {
                 let Some(message) = asked::read(message) else {
                     return Done::not(NotDelivered::Away(Away::Incompatible));
                 };
-                match self.here().cast(&tenure, key, named(to), message, within).await {
+                match here.cast(&tenure, key, named(to), message, within).await {
                     Ok(()) => Done::under(under, &Answered::Taken),
                     Err(error) => Done::not(error.why),
                 }
             }
             Ask::Stop { reason } => {
-                let stopped = match self.here().stop(&tenure, key, reason.into(), within).await {
+                let stopped = match here.stop(&tenure, key, reason.into(), within).await {
                     Ok(()) => Answered::Stopped,
                     Err(error) => Answered::NotStopped(NotStopped::from(error)),
                 };
@@ -446,16 +458,16 @@ where
     }
 
     /// Carries out a call that brings a subscriber, and tells that the answer.
-    async fn feed(&self, message: &Message, subscriber: Subscriber) {
+    async fn feed(&self, from: From, message: &Message, subscriber: Subscriber) {
         let subscriber = Arc::new(subscriber);
-        let Done { under, body } = self.fed(message, &subscriber).await;
+        let Done { under, body } = self.fed(from, message, &subscriber).await;
         if let Some(body) = body {
             // Who cannot be told any more knows that it does not know.
             let _ = subscriber.push(under, feed::answer(&body));
         }
     }
 
-    async fn fed(&self, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
+    async fn fed(&self, from: From, message: &Message, subscriber: &Arc<Subscriber>) -> Done {
         let asked = self.asked(message);
         let within = match asked {
             Some(Ask::Feed { within_ms, .. }) => Duration::from_millis(u64::from(within_ms)),
@@ -471,7 +483,10 @@ where
         let origin = Origin::Distant(subscriber.clone(), right.under);
         match subscriber::incoming(origin, || asked::read(message)) {
             None => Done::not(NotDelivered::Away(Away::Incompatible)),
-            Some(message) => self.bring(&right, &key, to, message, within).await,
+            Some(message) => {
+                let from = From { within, ..from };
+                self.bring(from, &right, &key, to, message).await
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a shard takes along from one node to the next, as it is written down and sent.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -88,7 +89,11 @@ impl Bag {
 }
 
 /// The same in parts, each short enough to be sent. There is always one.
-pub(crate) fn parts<'a>(under: Under, bags: impl Iterator<Item = &'a Bag>) -> Option<Vec<Part>> {
+pub(crate) fn parts<'a>(
+    under: Under,
+    attempt: u64,
+    bags: impl Iterator<Item = &'a Bag>,
+) -> Option<Vec<Part>> {
     let mut chunks: Vec<Vec<Bag>> = vec![Vec::new()];
     let mut weight = 0;
     for piece in bags.flat_map(Bag::pieces) {
@@ -102,7 +107,9 @@ pub(crate) fn parts<'a>(under: Under, bags: impl Iterator<Item = &'a Bag>) -> Op
     let count = u32::try_from(chunks.len()).ok()?;
     let numbered = (0..count).zip(chunks);
     numbered
-        .map(|(number, bags)| Some(Part { under, number, count, body: asked::write(&bags)? }))
+        .map(|(number, bags)| {
+            Some(Part { under, attempt, number, count, body: asked::write(&bags)? })
+        })
         .collect()
 }
 
@@ -110,6 +117,8 @@ pub(crate) fn parts<'a>(under: Under, bags: impl Iterator<Item = &'a Bag>) -> Op
 #[derive(Debug)]
 pub(crate) struct Arriving {
     pub(crate) epoch: Epoch,
+    /// Which try of the sender it is.
+    attempt: u64,
     /// Each with its share of what may arrive at a node.
     parts: BTreeMap<u32, (Vec<Bag>, OwnedSemaphorePermit)>,
     count: u32,
@@ -118,8 +127,14 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(crate) fn new(epoch: Epoch, at: Now) -> Self {
-        Arriving { epoch, parts: BTreeMap::new(), count: 0, at }
+    pub(crate) fn new(epoch: Epoch, attempt: u64, at: Now) -> Self {
+        Arriving { epoch, attempt, parts: BTreeMap::new(), count: 0, at }
+    }
+
+    /// How it stands to a part: less if that is of a later try than all that has come, greater if
+    /// it is of an earlier one, which has been given up.
+    pub(crate) fn cmp(&self, part: &Part) -> Ordering {
+        (self.epoch, self.attempt).cmp(&(part.under.epoch, part.attempt))
     }
 
     /// Whether it may still be of use, now that this record was seen. Where the shard has come here
@@ -228,7 +243,7 @@ mod tests {
 
     fn arrived(parts: &[Part]) -> Option<Vec<Bag>> {
         let shares = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        let mut arriving = Arriving::new(UNDER.epoch, Now::default());
+        let mut arriving = Arriving::new(UNDER.epoch, 1, Now::default());
         for part in parts {
             assert!(part.body.len() < limits::FRAME_BYTES_MAX / 2, "{}", part.body.len());
             let share = shares.clone().try_acquire_owned().unwrap();
@@ -247,7 +262,7 @@ mod tests {
             bag("d", Some(3 * part + 1), &[part / 2; 5]),
             bag("e", Some(1), &[2; 1_000]),
         ];
-        let parts = parts(UNDER, bags.iter()).unwrap();
+        let parts = parts(UNDER, 1, bags.iter()).unwrap();
         assert!(parts.len() > 5, "{}", parts.len());
         assert_eq!(arrived(&parts).unwrap(), bags);
         let backwards: Vec<_> = parts.iter().rev().cloned().collect();
@@ -259,7 +274,7 @@ mod tests {
             some.remove(without);
             assert_eq!(arrived(&some), None);
         }
-        assert_eq!(arrived(&super::parts(UNDER, [].iter()).unwrap()), Some(Vec::new()));
+        assert_eq!(arrived(&super::parts(UNDER, 1, [].iter()).unwrap()), Some(Vec::new()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Carries out what this node is told about its shards: packs what goes, and unpacks what comes.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::contain::contained_later;
 use super::luggage::{Arriving, Bag, Luggage, parts, stays};
-use super::{Inner, asked};
+use super::tenure::Owning;
+use super::{ClusterEvent, Desk, Draining, Inner, asked};
 use crate::frame::{Part, Request, Under};
 use crate::limits;
 use crate::links::Origin;
@@ -71,15 +74,18 @@ impl Inner {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
         self.close(under.shard);
-        let right = desk.right(&self.node, under);
+        let right = desk.right(self, under);
         let (mut bags, mut is_done) = (Vec::new(), true);
+        *desk.draining.lock() = Some(Draining::default());
         for scope in self.scopes() {
-            match contained_later(scope.pack(right.clone())).await {
+            let packing = contained_later(scope.pack(right.clone()));
+            match self.unless_stuck(desk, &right, packing).await {
                 Some(mut packed) => bags.append(&mut packed),
                 // Nobody knows what of it still runs, so the shard is not to go.
                 None => is_done = false,
             }
         }
+        *desk.draining.lock() = None;
         // What no process that was ready has had goes on as it is.
         let mut packed = desk.take_handed(under.epoch);
         packed.add(bags);
@@ -100,11 +106,38 @@ impl Inner {
             .await;
     }
 
+    /// Waits for what is packed. If that takes long it tells, time and again, whom it waits for.
+    async fn unless_stuck<T>(
+        &self,
+        desk: &Desk,
+        right: &Arc<Owning>,
+        packing: impl Future<Output = T>,
+    ) -> T {
+        let mut packing = pin!(packing);
+        loop {
+            let packed = tokio::time::timeout(limits::STUCK_AFTER, packing.as_mut()).await;
+            if let Ok(packed) = packed {
+                return packed;
+            }
+            let mut stuck = Vec::new();
+            for scope in self.scopes() {
+                let most = limits::STUCK_NAMED - stuck.len();
+                stuck.append(&mut scope.names(right.clone(), most).await);
+            }
+            let shard = right.under.shard;
+            tracing::warn!(shard, ?stuck, "a shard does not go: its processes do not end");
+            // Nobody need listen.
+            let _ = self.changes.send(ClusterEvent::Stuck { shard, processes: stuck.clone() });
+            *desk.draining.lock() = Some(Draining { stuck });
+        }
+    }
+
     /// Sends what was packed to the next owner; `under` is what that would serve under.
     async fn offer(&self, under: Under, to: Session) {
         let Some(desk) = self.desk(under.shard) else { return };
         let _turn = desk.turn.lock().await;
-        let parts = desk.packed.lock().as_ref().and_then(|packed| parts(under, packed.bags()));
+        let attempt = desk.attempts.fetch_add(1, Ordering::Relaxed);
+        let parts = desk.packed.lock().as_ref().and_then(|it| parts(under, attempt, it.bags()));
         let sent = match parts {
             Some(parts) => self.send_parts(parts, to).await,
             None => Err("it cannot be written down".to_owned()),
@@ -159,8 +192,11 @@ impl Inner {
             return false;
         };
         let (now, mut arriving) = (self.node.now(), desk.arriving.lock());
-        if arriving.as_ref().is_none_or(|arriving| arriving.epoch != epoch || part.number == 0) {
-            *arriving = Some(Arriving::new(epoch, now));
+        match arriving.as_ref().map(|arriving| arriving.cmp(part)) {
+            Some(Equal) => {}
+            // It was under way for so long that its sender has begun anew.
+            Some(Greater) => return false,
+            None | Some(Less) => *arriving = Some(Arriving::new(epoch, part.attempt, now)),
         }
         if let Some(arriving) = arriving.as_mut() {
             arriving.take(part, bags, share, now);
@@ -209,7 +245,8 @@ impl Inner {
         desk.open.store(under.epoch, Ordering::Release);
         self.node.wake();
         desk.turned.notify_waiters();
-        let (inner, right) = (self.clone(), desk.right(&self.node, under));
+        self.opened.send_replace(());
+        let (inner, right) = (self.clone(), desk.right(self, under));
         self.run(async move { inner.revive(right, keys).await });
     }
 

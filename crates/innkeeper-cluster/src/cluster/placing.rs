@@ -11,6 +11,7 @@ use innkeeper::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::asked::{self, Answered, Ask, Asked, Exit};
 use super::hosting::Hosting;
@@ -326,6 +327,15 @@ where
         within: Duration,
     ) -> Later<'static, Gathered<Page<K>>> {
         Box::pin(self.view().page(range, limit, within))
+    }
+
+    fn tenures(&self) -> Vec<Arc<dyn Tenure>> {
+        let rights = (0..self.inner.node.shards()).filter_map(|shard| self.inner.right(shard));
+        rights.map(|right| -> Arc<dyn Tenure> { right }).collect()
+    }
+
+    fn news(&self) -> watch::Receiver<()> {
+        self.inner.opened.subscribe()
     }
 
     fn events(&self) -> Later<'static, Hearing<K>> {

@@ -40,6 +40,19 @@ pub struct ShardInfo {
     pub owner: Option<String>,
     /// What this node may do for it now.
     pub gate: Gate,
+    /// It is to go from this node, and waits until its processes have ended: nothing of it is begun
+    /// meanwhile. `None` also where another node is to give it away.
+    pub draining: Option<Draining>,
+}
+
+/// A shard whose processes are to end, for it is to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Draining {
+    /// Who has not ended after [`limits::STUCK_AFTER`](crate::limits::STUCK_AFTER), by name: code
+    /// that never yields, or a `terminate` without a limit. The shard stays where it is until
+    /// they have, or until this program ends. Some of them, if they are many.
+    pub stuck: Vec<String>,
 }
 
 impl Cluster {
@@ -81,6 +94,7 @@ impl Cluster {
                 epoch: owned.map_or(0, |owned| owned.epoch),
                 owner: owned.and_then(|owned| names.get(&owned.owner).cloned()),
                 gate: node.gate(shard),
+                draining: self.inner.desk(shard).and_then(|desk| desk.draining.lock().clone()),
             })
             .collect()
     }

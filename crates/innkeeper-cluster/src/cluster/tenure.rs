@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
-use innkeeper::placement::{Standing, Tenure};
+use innkeeper::placement::{Admission, Standing, Tenure};
 
 use crate::frame::Under;
 use crate::node::Node;
@@ -17,11 +17,18 @@ pub(crate) struct Owning {
     pub(crate) under: Under,
     /// Under which epoch something of the shard may be begun here.
     open: Arc<AtomicU64>,
+    /// That of the node.
+    admission: Admission,
 }
 
 impl Owning {
-    pub(crate) fn new(node: Node, under: Under, open: Arc<AtomicU64>) -> Self {
-        Owning { node, under, open }
+    pub(crate) fn new(
+        node: Node,
+        under: Under,
+        open: Arc<AtomicU64>,
+        admission: Admission,
+    ) -> Self {
+        Owning { node, under, open, admission }
     }
 
     /// Whether it is a right of this node, in this cluster.
@@ -59,6 +66,10 @@ impl Tenure for Owning {
 
     fn node(&self) -> Option<&str> {
         Some(self.node.name())
+    }
+
+    fn admission(&self) -> Option<&Admission> {
+        Some(&self.admission)
     }
 
     fn begin(&self) -> Standing {
@@ -100,6 +111,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::coordinator::memory::Memory;
     use crate::join::{Settings, VERSIONS};
+    use crate::limits;
     use crate::ownership::timing::{FAIL_OVER_DEFAULT, Now};
 
     struct Still;
@@ -128,6 +140,7 @@ mod tests {
             session: Duration::from_secs(5),
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
+            starts_at_once: limits::STARTS_AT_ONCE,
         };
         let joined = Node::join(Arc::new(Memory::new()), Arc::new(Still), &settings).await;
         let (node, _orders, mut running) =
@@ -143,7 +156,9 @@ mod tests {
             }
         };
         let open = Arc::new(AtomicU64::new(0));
-        let right = Owning::new(node, Under { shard: 0, epoch }, open.clone());
+        let under = Under { shard: 0, epoch };
+        let admission = Admission::new(limits::STARTS_AT_ONCE);
+        let right = Owning::new(node, under, open.clone(), admission);
         let nobody = Arc::new(Nobody);
         let waker = Waker::from(nobody.clone());
         let ask = || Box::pin(right.begins()).as_mut().poll(&mut Context::from_waker(&waker));

@@ -32,7 +32,8 @@ fn all() -> Vec<Frame> {
         to: (3, 4),
         nonce: 5,
     };
-    let part = Part { under: UNDER, number: 1, count: u32::MAX, body: bytes("state") };
+    let part =
+        Part { under: UNDER, attempt: u64::MAX, number: 1, count: u32::MAX, body: bytes("state") };
     let request = |request| Frame::Request { id, wait_ms: u32::MAX, under, request };
     let reply = |outcome| Frame::Reply { id, under, outcome };
     let down = |reason| Frame::Down { id, reason };

@@ -83,7 +83,7 @@ impl Front for Clerk {
                     again(LATE, transaction.clone());
                     return self.memory.commit(transaction, within).await;
                 }
-                Some(Rule::Asked(Fate::Late)) => again(LATE, transaction),
+                Some(Rule::Asked(Fate::Late | Fate::Slow)) => again(LATE, transaction),
                 Some(Rule::Asked(Fate::Lost)) => {}
                 Some(Rule::Unanswered) => drop(self.memory.commit(transaction, within).await),
             }

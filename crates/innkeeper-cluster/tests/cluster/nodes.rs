@@ -1,8 +1,10 @@
 //! Nodes of a cluster within one process, and the rooms that run on them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::{Ready, ready};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use innkeeper::testing::{Alive, Census};
@@ -11,6 +13,7 @@ use innkeeper::{
     Supervisor,
 };
 use innkeeper_cluster::coordinator::memory::Memory;
+use innkeeper_cluster::limits::STARTS_AT_ONCE;
 use innkeeper_cluster::net::Net;
 use innkeeper_cluster::net::memory::Memory as Wires;
 use innkeeper_cluster::ownership::timing::FAIL_OVER_DEFAULT;
@@ -18,7 +21,7 @@ use innkeeper_cluster::ownership::{Gate, Over, placement};
 use innkeeper_cluster::{Cluster, Remote, Settings, VERSIONS};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -41,6 +44,10 @@ pub(crate) struct World {
     /// Between the first two nodes.
     pub(crate) tap: Arc<Tap>,
     pub(crate) house: House,
+    /// Of each node.
+    pub(crate) starts_at_once: NonZeroUsize,
+    /// How many keys are remembered.
+    pub(crate) remembered: usize,
     began: Instant,
 }
 
@@ -52,9 +59,12 @@ pub(crate) struct House {
     pub(crate) reached: Arc<Notify>,
     pub(crate) ended: Arc<Mutex<Vec<(String, ExitReason)>>>,
     pub(crate) moves: Arc<Mutex<Moves>>,
+    /// Which rooms were ready, and under which epoch.
+    pub(crate) started: Arc<Mutex<Vec<(String, u64)>>>,
     /// What was begun: by which key, under which epoch, and its number.
     pub(crate) begun: Arc<Mutex<Vec<(String, u64, u64)>>>,
     packs_slowly: Arc<AtomicBool>,
+    door: Arc<Mutex<Option<Arc<Door>>>>,
     /// What the next rooms to begin do first.
     inits: Arc<Mutex<VecDeque<Init>>>,
 }
@@ -66,10 +76,44 @@ pub(crate) enum Init {
     Hold,
 }
 
+/// What every room has to pass that begins.
+pub(crate) struct Door {
+    inside: AtomicUsize,
+    most: AtomicUsize,
+    pub(crate) open: Semaphore,
+}
+
+impl Door {
+    async fn pass(&self) {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(inside, Ordering::SeqCst);
+        self.open.acquire().await.unwrap().forget();
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many are waiting there now.
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// How many there have been at once.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
 impl House {
     /// What a room waits at that is told to hold there.
     pub(crate) fn gate(&self, name: &str) -> Arc<Notify> {
         self.gates.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// From now on rooms begin only as it is opened, one for each permit.
+    pub(crate) fn close_door(&self) -> Arc<Door> {
+        let (inside, most) = Default::default();
+        let door = Arc::new(Door { inside, most, open: Semaphore::new(0) });
+        *self.door.lock() = Some(door.clone());
+        door
     }
 
     pub(crate) fn plan_inits(&self, inits: impl IntoIterator<Item = Init>) {
@@ -101,7 +145,9 @@ impl World {
     pub(crate) fn new() -> World {
         let (memory, wires, tap) = (Memory::new(), Wires::new(), Arc::default());
         let clerk = Clerk::new(memory.clone());
-        World { memory, clerk, wires, tap, house: House::default(), began: Instant::now() }
+        let (house, began) = (House::default(), Instant::now());
+        let starts_at_once = STARTS_AT_ONCE;
+        World { memory, clerk, wires, tap, house, starts_at_once, remembered: 0, began }
     }
 
     pub(crate) async fn node(&self, name: &str) -> Node {
@@ -114,6 +160,7 @@ impl World {
             session: 5 * SECOND,
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
+            starts_at_once: self.starts_at_once,
         };
         let port = self.wires.port(&settings.address);
         let net: Arc<dyn Net> = match name {
@@ -132,6 +179,10 @@ impl World {
         let rooms = Keyed::<String, Room>::with_args(ChildSpec::new(), move |key: &String| {
             (key.clone(), house.clone())
         });
+        let rooms = match self.remembered {
+            0 => rooms,
+            count => rooms.remembering(remembered((0..count).map(remembered_key).collect())),
+        };
         let rooms = rooms.placed_by(&cluster).start(&supervisor).await.unwrap();
         let (name, wires) = (name.to_owned(), self.wires.clone());
         Node { name, cluster, rooms, supervisor, membership, wires }
@@ -184,7 +235,12 @@ impl Node {
 
     /// Whether the process of a key runs here.
     pub(crate) fn has(&self, key: &str) -> bool {
-        matches!(self.cluster.node().gate(self.shard(key)), Gate::Open(_))
+        self.owns(self.shard(key))
+    }
+
+    /// Whether it acts for a shard.
+    pub(crate) fn owns(&self, shard: u16) -> bool {
+        matches!(self.cluster.node().gate(shard), Gate::Open(_))
     }
 
     /// It falls silent, as if its program had ended. What ran there stays in memory.
@@ -206,6 +262,21 @@ impl Drop for Node {
         if let Some(membership) = self.membership.take() {
             membership.abort();
         }
+    }
+}
+
+/// One of the keys that are remembered.
+pub(crate) fn remembered_key(number: usize) -> String {
+    format!("remembered-{number}")
+}
+
+/// Lists them.
+fn remembered(
+    keys: BTreeSet<String>,
+) -> impl Fn(Option<String>, usize) -> Ready<Result<Vec<String>, String>> {
+    move |after, limit| {
+        let rest = keys.iter().filter(|key| after.as_ref().is_none_or(|after| *key > after));
+        ready(Ok(rest.take(limit).cloned().collect()))
     }
 }
 
@@ -289,6 +360,10 @@ impl Process for Room {
         if key == "fails" {
             return Err(StartError::failed("told to"));
         }
+        let door = house.door.lock().clone();
+        if let Some(door) = door {
+            door.pass().await;
+        }
         let plan = house.inits.lock().pop_front();
         match plan {
             None => {}
@@ -303,6 +378,7 @@ impl Process for Room {
         let is_handed = handed.is_some();
         let (count, seen, load) = handed.unwrap_or_default();
         let room = Room { key, house, count, seen, load, _alive: alive };
+        room.house.started.lock().push((room.key.clone(), ctx.epoch()));
         let stamp = is_handed.then(|| room.stamp());
         room.house.moves.lock().began(&room.key, ctx.epoch(), stamp);
         Ok(room)

@@ -134,6 +134,35 @@ async fn a_move_that_is_tried_again_brings_what_there_is_then_and_nothing_from_b
     assert!(seen.exact >= 1, "{seen:?}");
 }
 
+/// C6: what is under way of the first try arrives in the midst of the second.
+#[tokio::test(start_paused = true)]
+async fn a_part_of_an_earlier_try_that_comes_late_is_not_mixed_into_a_later_one() {
+    let world = World::new();
+    let [a, b, _c] = world.nodes::<3>().await;
+    let (key, epoch) = begin_something(&world, &a).await;
+    let (shard, target) = (shard_of(&key), b.cluster.node().session().node);
+    // Each room makes two: this is the one with the count of the second.
+    world.tap.rule(Passing::Part(2), Late);
+    world.house.gate("hold").notify_one();
+    a.cluster.node().give(shard, target).await;
+    world.tap.reached.notified().await;
+    until(|| a.has(&key)).await;
+    // The same number of parts, and in each of them something else.
+    for key in keys_of(shard) {
+        a.room(&key).await.call(Say::Step(5)).await.unwrap();
+    }
+    world.tap.rule(Passing::Part(3), Fate::Slow);
+    a.cluster.node().give(shard, target).await;
+    until(|| b.has(&key)).await;
+    for key in keys_of(shard) {
+        let _ = b.room(&key).await;
+    }
+    let history = History::of(&world.memory).await;
+    assert_eq!(history.find(shard, epoch + 1), Some(How::Transferred));
+    let seen = world.house.moves.lock().verdict(&history, shard_of).unwrap();
+    assert_eq!(seen.exact, ROOMS as u64, "{seen:?}");
+}
+
 /// Lets one go wrong. Answers after how long the key answers again, and what came along.
 async fn one(step: Step, fault: Fault) -> (Duration, Seen) {
     let world = World::new();

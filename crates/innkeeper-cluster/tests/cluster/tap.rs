@@ -20,6 +20,8 @@ use tokio::time::sleep;
 
 /// How late what is late arrives: after whoever sent it has given up.
 pub(crate) const LATE: Duration = Duration::from_secs(3);
+/// And what is slow: before that.
+pub(crate) const SLOW: Duration = Duration::from_millis(1_500);
 
 /// A part of what a shard takes along, or the word that it has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) enum Passing {
 pub(crate) enum Fate {
     Lost,
     Late,
+    /// So late that it arrives after what is late, but while whoever sent it still waits.
+    Slow,
     Doubled,
 }
 
@@ -102,8 +106,8 @@ impl Tap {
                         drop(out.send(whole.clone()).await);
                         drop(out.send(whole).await);
                     }
-                    Some(Fate::Late) => drop(tokio::spawn(async move {
-                        sleep(LATE).await;
+                    Some(fate @ (Fate::Late | Fate::Slow)) => drop(tokio::spawn(async move {
+                        sleep(if fate == Fate::Late { LATE } else { SLOW }).await;
                         out.send(whole).await
                     })),
                 }

@@ -26,7 +26,7 @@ async fn a_call_is_answered_and_a_cast_arrives() {
 async fn a_shard_is_handed_over_in_parts_or_declined() {
     let (_world, _memory, a, b) = two();
     let under = Under { shard: 9, epoch: 4 };
-    let part = Part { under, number: 0, count: 1, body: Bytes::from_static(b"state") };
+    let part = Part { under, attempt: 1, number: 0, count: 1, body: Bytes::from_static(b"state") };
     let prepare = Request::Prepare(part.clone());
     let prepared = a.links.request(b.session, nobody(), prepare, SECOND).await.unwrap();
     assert_eq!(&prepared.body[..], b"5");

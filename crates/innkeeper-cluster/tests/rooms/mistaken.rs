@@ -10,6 +10,7 @@ use innkeeper::{
     Page, ProcessInfo, ProcessRef, StopError,
 };
 use innkeeper_cluster::Cluster;
+use tokio::sync::watch;
 
 use crate::Mistake;
 use crate::program::{Add, Added, Room};
@@ -144,6 +145,15 @@ impl Placement<String, Room> for Placing {
         within: Duration,
     ) -> Later<'static, Gathered<Page<String>>> {
         self.real.page(range, limit, within)
+    }
+
+    fn tenures(&self) -> Vec<Arc<dyn Tenure>> {
+        let right = |real| -> Arc<dyn Tenure> { Arc::new(Right { real, mistake: self.mistake }) };
+        self.real.tenures().into_iter().map(right).collect()
+    }
+
+    fn news(&self) -> watch::Receiver<()> {
+        self.real.news()
     }
 
     fn events(&self) -> Later<'static, Hearing<String>> {

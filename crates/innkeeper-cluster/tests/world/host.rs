@@ -103,6 +103,7 @@ impl Host {
             session: Duration::from_secs(5),
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
+            starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
         }
     }
 

@@ -102,6 +102,10 @@ fn of_cluster(app: &App, change: Result<ClusterEvent, u64>) -> Option<sse::Event
         ClusterEvent::Left { node } => of_node("left", node),
         ClusterEvent::Frozen => of_node("frozen", this),
         ClusterEvent::Thawed => of_node("thawed", this),
+        ClusterEvent::Stuck { shard, processes } => {
+            let reason = format!("waits for {}", processes.join(", "));
+            ("shard", "stuck", shard.to_string(), this, Some(reason))
+        }
         _ => return None,
     };
     let (event, kind) = (event.to_owned(), kind.to_owned());

@@ -186,11 +186,21 @@ async fn by_value(app: &App, part: &Part, limit: usize) -> RoomsPage {
 impl Part {
     fn wanted(&self) -> impl FnMut(&RoomKey) -> bool {
         let contains = self.contains.to_lowercase();
-        move |key| {
-            key.as_str().starts_with(&self.prefix)
-                && (contains.is_empty() || key.as_str().to_lowercase().contains(&contains))
-        }
+        move |key| key.as_str().starts_with(&self.prefix) && has(key.as_str(), &contains)
     }
+}
+
+/// Whether a text has in it, in large or small letters, what is given in small ones. It is asked of
+/// every key there is: one of ASCII, as most are, is not copied for it.
+fn has(text: &str, small: &str) -> bool {
+    if small.is_empty() {
+        return true;
+    }
+    if text.is_ascii() {
+        let mut places = text.as_bytes().windows(small.len());
+        return places.any(|place| place.eq_ignore_ascii_case(small.as_bytes()));
+    }
+    text.to_lowercase().contains(small)
 }
 
 impl Sort {
@@ -208,5 +218,23 @@ impl Sort {
             // As far as a JavaScript number goes.
             Sort::Oldest => ((1 << 53) - 1_u64).saturating_sub(info.incarnation.number()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_key_is_found_in_large_and_small_letters() {
+        for (text, part) in
+            [("Table-7", "table-7"), ("Table-7", "LE-"), ("GROẞE Halle", "große"), ("会議室", "議")]
+        {
+            assert!(has(text, &part.to_lowercase()), "{text} {part}");
+        }
+        for (text, part) in [("Table-7", "table-8"), ("a", "longer"), ("strasse", "straße")] {
+            assert!(!has(text, part), "{text} {part}");
+        }
+        assert!(has("", "") && has("a", "") && !has("", "a"));
     }
 }

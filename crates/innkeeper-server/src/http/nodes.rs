@@ -89,16 +89,31 @@ fn state(is_draining: bool, proven_for: Option<Duration>) -> &'static str {
 }
 
 /// `GET /api/shards`. On one node, the whole key space is one shard that never changes hands.
-pub(crate) async fn shards(State(app): State<Arc<App>>) -> Json<Vec<ShardInfo>> {
+pub(crate) async fn shards(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Json<Vec<ShardInfo>> {
+    // No key is named to strangers.
+    let names_keys = guard::check_admin(&app, &headers).is_ok();
     let name = app.node.to_string();
     let Some(cluster) = &app.cluster else {
         let state = "serving".to_owned();
-        return Json(vec![ShardInfo { shard: 0, node: Some(name), epoch: 0, state }]);
+        return Json(vec![ShardInfo {
+            shard: 0,
+            node: Some(name),
+            epoch: 0,
+            state,
+            stuck: Vec::new(),
+        }]);
     };
     let shards = cluster.shards().into_iter().map(|shard| {
+        let is_draining = shard.draining.is_some();
+        let stuck = shard.draining.map(|draining| draining.stuck).unwrap_or_default();
         let state = match (&shard.owner, shard.gate) {
             (None, _) => "unowned",
             (Some(_), Gate::Frozen(_)) => "frozen",
+            (Some(_), Gate::Shut) if !stuck.is_empty() => "stuck",
+            (Some(_), Gate::Shut) if is_draining => "draining",
             (Some(owner), Gate::Shut) if *owner == name => "shut",
             (Some(_), _) => "serving",
         };
@@ -107,6 +122,7 @@ pub(crate) async fn shards(State(app): State<Arc<App>>) -> Json<Vec<ShardInfo>> 
             node: shard.owner,
             epoch: shard.epoch,
             state: state.to_owned(),
+            stuck: if names_keys { stuck } else { Vec::new() },
         }
     });
     Json(shards.collect())

@@ -75,7 +75,7 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, ApiError
 
 /// What a browser is told with every answer: run only our own files, guess nothing, and show none
 /// of it within another page.
-pub(crate) async fn headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn headers(State(is_tls): State<bool>, request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let mut response = next.run(request).await;
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -92,7 +92,7 @@ pub(crate) async fn headers(State(app): State<Arc<App>>, request: Request, next:
         // What is in it is of this moment, and for whoever asked.
         say(CACHE_CONTROL, "no-store");
     }
-    if app.config.tls.is_some() {
+    if is_tls {
         say(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     response

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use innkeeper_api::Code;
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 use crate::http::health;
+use crate::http::page;
 use crate::http::serve::{answer, secure};
 use crate::http::socket::Door;
 use crate::tls::Tls;
@@ -22,7 +24,7 @@ pub(crate) async fn refuse(
     tls: Option<Tls>,
     closing: CancellationToken,
 ) {
-    let (router, door) = (router(), Door::default());
+    let (router, door) = (router(tls.is_some()), Door::default());
     match tls {
         None => answer(stream, peer, router, door, &node, &closing).await,
         Some(tls) => {
@@ -32,7 +34,7 @@ pub(crate) async fn refuse(
     }
 }
 
-fn router() -> Router {
+fn router(is_tls: bool) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::has_no_session))
@@ -40,4 +42,5 @@ fn router() -> Router {
             let detail = "this node is not a part of its cluster yet; ask another node, or again";
             ApiError::new(Code::NotOwner, detail)
         })
+        .layer(from_fn_with_state(is_tls, page::headers))
 }

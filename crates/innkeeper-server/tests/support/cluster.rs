@@ -91,6 +91,7 @@ impl World {
             session: Duration::from_secs(10),
             fail_over: FAIL_OVER_DEFAULT,
             versions: VERSIONS,
+            starts_at_once: innkeeper_cluster::limits::STARTS_AT_ONCE,
         };
         let net = Arc::new(self.wires.port(&settings.address));
         let (memory, is_away) = (self.memory.clone(), self.is_away.clone());

@@ -3,10 +3,12 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::child_spec::{ChildSpec, RestartBudget};
+use crate::keyed::remembered::{List, Remembering};
 use crate::keyed::scope::{ArgsOf, Scope, Shared};
 use crate::keyed::sweep::{self, Keeper};
 use crate::keyed::{Key, Keyed};
@@ -57,6 +59,8 @@ pub struct KeyedBuilder<K: Key, P: Process> {
     idle_after: Option<Duration>,
     start_rate: Option<StartRate>,
     place: Option<Place<K, P>>,
+    remembered: Option<List<K>>,
+    remembered_rate: NonZeroU32,
     key: PhantomData<fn(&K)>,
 }
 
@@ -96,6 +100,8 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             idle_after: None,
             start_rate: None,
             place: None,
+            remembered: None,
+            remembered_rate: limits::REMEMBERED_RATE,
             key: PhantomData,
         }
     }
@@ -171,6 +177,49 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
         self
     }
 
+    /// Has the processes of these keys run without being asked for, from the start of the scope
+    /// on. `list` answers up to so many keys that come after the given one, from the first for
+    /// `None`, in an order that it keeps to: a page of a table with `where key > $1 order by key
+    /// limit $2`. An empty page is the end. Nothing is written down here: who adds a key to the
+    /// list asks for it, too.
+    ///
+    /// # Guarantees
+    /// Each key begins once, at a constant rate ([`remembered_rate`](Self::remembered_rate)) and
+    /// without counting against [`start_rate`](Self::start_rate); one that runs already is left
+    /// as it is, one that declines is not asked again. What fails is tried again, after longer
+    /// pauses, twelve times. One that is stopped, or ends by itself, stays so until somebody asks
+    /// for it, or the scope starts anew.
+    ///
+    /// On a cluster the node that begins to serve a shard has the keys of that shard begin, up to
+    /// a second later by chance, each time that it does: after the loss of another node, too. Each
+    /// node reads the whole list then. A key that was called goes before those that are remembered.
+    ///
+    /// # Errors
+    /// A list that fails, panics, or takes more than ten seconds for a page is a warning in the log
+    /// and counted ([`Counters::unlisted`](crate::Counters::unlisted)); it is asked again, after
+    /// longer pauses, up to half a minute.
+    ///
+    /// OTP has no counterpart: its supervisors know their children from the start. Pekko's is
+    /// `remember-entities`, which writes each key down by itself.
+    pub fn remembering<F, R, E>(mut self, list: F) -> Self
+    where
+        F: Fn(Option<K>, usize) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<K>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.remembered = Some(Box::new(move |after, limit| {
+            let listed = list(after, limit);
+            Box::pin(async move { listed.await.map_err(|error| error.to_string()) })
+        }));
+        self
+    }
+
+    /// How many of them begin each second, on each node. Default: 200.
+    pub fn remembered_rate(mut self, per_second: NonZeroU32) -> Self {
+        self.remembered_rate = per_second;
+        self
+    }
+
     /// Starts the scope as a child of `supervisor`, under its name.
     ///
     /// When the supervisor ends so do all processes of the scope, all at once; when it is
@@ -213,6 +262,9 @@ impl<K: Key, P: Process> KeyedBuilder<K, P> {
             closing: supervisor.closing(),
             spawner: OnceLock::new(),
             placement,
+            remembering: self
+                .remembered
+                .map(|list| Arc::new(Remembering::new(list, self.remembered_rate))),
             table: Arc::downgrade(&table),
         });
         let scope = Scope::new(table, shared);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::cell::Asked;
 use crate::clock;
 use crate::error::GetError;
-use crate::exit::ExitReason;
 use crate::keyed::scope::{Found, Scope, Seen, Under, Wanted};
 use crate::keyed::{Key, Outcome, placed};
 use crate::limits;
@@ -42,7 +41,7 @@ pub struct GetOrStart<'a, K: Key, P: Process> {
 
 impl<'a, K: Key, P: Process> GetOrStart<'a, K, P> {
     pub(crate) fn new(scope: &'a Arc<Scope<K, P>>, key: &'a K, args: Option<P::Args>) -> Self {
-        let wanted = Wanted { args, client: None };
+        let wanted = Wanted { args, ..Wanted::nothing() };
         let timeout = limits::ASK_TIMEOUT;
         GetOrStart { scope, key, wanted, starts: true, timeout, wait: None, answer: None }
     }
@@ -168,10 +167,7 @@ pub(super) async fn wait<K: Key, P: Process>(
                 match settled.ok_or(GetError::Timeout { waited: timeout })? {
                     slot::Outcome::Ready(incarnation) => Some(incarnation),
                     slot::Outcome::Declined => return Ok(Outcome::Ignored),
-                    slot::Outcome::Failed(ExitReason::StartTimeout) => {
-                        return Err(GetError::StartTimeout);
-                    }
-                    slot::Outcome::Failed(reason) => return Err(GetError::InitFailed(reason)),
+                    slot::Outcome::Failed(reason) => return Err(GetError::not_started(reason)),
                     slot::Outcome::Parked(reason) => return Err(GetError::Parked(reason)),
                     slot::Outcome::Ended => None,
                 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::placement::{Placed, Tenure};
+use crate::placement::{Placed, Tenure, Turn};
 use crate::process::Process;
 use crate::seam::Mutex;
 
@@ -21,9 +21,9 @@ struct Luggage<P: Process> {
 }
 
 impl<P: Process> Guest<P> {
-    pub(super) fn new(tenure: Arc<dyn Tenure>) -> Self {
+    pub(super) fn new(tenure: Arc<dyn Tenure>, turn: Turn) -> Self {
         let luggage = Luggage { packing: false, state: None, casts: VecDeque::new() };
-        Guest { placed: Placed::new(tenure), luggage: Mutex::new(luggage) }
+        Guest { placed: Placed::new(tenure, turn), luggage: Mutex::new(luggage) }
     }
 
     /// From now on what is left is taken along.

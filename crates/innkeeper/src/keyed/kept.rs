@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{GetError, StopError};
 use crate::keyed::scope::{Scope, Shared, Under};
 use crate::keyed::{Key, Outcome, placed};
-use crate::placement::{Kept, Tenure};
+use crate::placement::{Kept, Tenure, Turn};
 use crate::process::Process;
 
 impl<K: Key, P: Process> Shared<K, P> {
@@ -22,12 +22,13 @@ pub(super) async fn begin<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     tenure: &Arc<dyn Tenure>,
     key: &K,
+    turn: Turn,
     timeout: Duration,
 ) -> Result<bool, StopError> {
     if scope.shared.kept(key, Some(tenure)).is_none() {
         return Ok(false);
     }
-    match placed::get_here(scope, tenure, key, None, false, timeout).await {
+    match placed::get_here(scope, tenure, key, None, turn, false, timeout).await {
         Ok(Outcome::Started(_) | Outcome::Existing(_)) | Err(GetError::NotFound) => {}
         Err(GetError::Away(away)) => return Err(StopError::Away(away)),
         Err(GetError::Cycle(cycle)) => return Err(StopError::Cycle(cycle)),

@@ -122,6 +122,12 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
             }
             table.remove(cell);
         }
+        if let Some(remembering) = &shared.remembering
+            && (!reason.is_abnormal() || *reason == ExitReason::Killed)
+        {
+            // The key's own code: a panic in it is not to cost the end of the process.
+            drop(contained(|| remembering.ended(&cell.owner.key, cell.owner.tenure())));
+        }
     }
 
     fn span(&self, incarnation: Incarnation, parent: Option<Id>) -> Span {
@@ -150,6 +156,18 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
 }
 
 impl<K: Key, P: Process> KeyedOwner<K, P> {
+    /// Somebody who was let in may be waiting for its start.
+    pub(super) fn hurry(&self) {
+        if let Some(placed) = self.placed() {
+            placed.hurry();
+        }
+    }
+
+    /// What it runs under, where the scope is placed.
+    pub(super) fn tenure(&self) -> Option<&dyn Tenure> {
+        self.placed().map(|placed| &**placed.tenure())
+    }
+
     pub(crate) fn runs_under(&self, tenure: &Arc<dyn Tenure>) -> bool {
         let of = |tenure: &Arc<dyn Tenure>| (tenure.shard(), tenure.epoch());
         self.placed().is_some_and(|placed| of(placed.tenure()) == of(tenure))

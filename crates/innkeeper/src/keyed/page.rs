@@ -85,7 +85,11 @@ impl<K: Key, P: Process> Scope<K, P> {
     /// Shows every cell to `look`, once, in no order.
     pub(crate) async fn visit(&self, mut look: impl FnMut(Arc<KeyedCell<K, P>>)) {
         for shard in 0..self.table.shards() {
-            for cell in self.table.rows(shard) {
+            for (n, cell) in self.table.rows(shard).into_iter().enumerate() {
+                // Of a million keys one shard has thousands: whoever calls does not wait for all.
+                if n > 0 && n % limits::VISIT_CHUNK == 0 {
+                    yield_now().await;
+                }
                 look(cell);
             }
             yield_now().await;

@@ -19,7 +19,7 @@ use crate::keyed::via::{mailbox, no_process};
 use crate::keyed::{Key, Outcome, kept, stop};
 use crate::observe::ProcessInfo;
 use crate::owner::Owner;
-use crate::placement::{Packed, Placed, Placement, Standing, Tenure};
+use crate::placement::{Packed, Placed, Placement, Standing, Tenure, Turn};
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::rate::StartRate;
@@ -82,7 +82,8 @@ pub(super) async fn get<K: Key, P: Process>(
     loop {
         let answer = match placement.here(key) {
             Some(tenure) => {
-                let found = get_here(scope, &tenure, key, client, starts, tries.left()).await;
+                let (turn, left) = (Turn::of_asker(), tries.left());
+                let found = get_here(scope, &tenure, key, client, turn, starts, left).await;
                 if let Ok(Outcome::Started(process)) = &found {
                     started = Some(process.incarnation());
                 }
@@ -111,10 +112,11 @@ pub(crate) async fn get_here<K: Key, P: Process>(
     tenure: &Arc<dyn Tenure>,
     key: &K,
     client: Option<&StartRate>,
+    turn: Turn,
     starts: bool,
     timeout: Duration,
 ) -> Answer<P> {
-    let mut wanted = Wanted { args: None, client };
+    let mut wanted = Wanted { args: None, client, turn };
     match scope.find_or_start(key, scope.see(key), &mut wanted, Some(tenure), starts)? {
         Found::Live(cell, incarnation) => Ok(Outcome::Existing(ProcessRef::new(cell, incarnation))),
         found @ Found::Cell { .. } => {
@@ -135,8 +137,8 @@ pub(super) async fn call<K: Key, P: Process>(
     loop {
         let said = match placement.here(key) {
             Some(tenure) => {
-                let to = Incarnation::NONE;
-                call_here(scope, &tenure, key, to, message, tries.left()).await
+                let (to, turn) = (Incarnation::NONE, Turn::of_asker());
+                call_here(scope, &tenure, key, to, turn, message, tries.left()).await
             }
             None => {
                 let said = placement.call(key, &message, tries.left());
@@ -165,11 +167,12 @@ pub(crate) async fn call_here<K: Key, P: Process>(
     tenure: &Arc<dyn Tenure>,
     key: &K,
     to: Incarnation,
+    turn: Turn,
     message: P::Message,
     timeout: Duration,
 ) -> Reply<P::Message> {
     let deadline = clock::now().after(timeout);
-    let said = match process_here(scope, tenure, key, to, deadline, timeout).await {
+    let said = match process_here(scope, tenure, key, to, turn, deadline, timeout).await {
         Ok(process) => {
             let left = deadline.since(clock::now());
             Call::new(&process, message, std::convert::identity).timeout(left).await
@@ -196,8 +199,8 @@ pub(super) async fn cast<K: Key, P: Process>(
     loop {
         let said = match placement.here(key) {
             Some(tenure) => {
-                let to = Incarnation::NONE;
-                cast_here(scope, &tenure, key, to, message, tries.left()).await
+                let (to, turn) = (Incarnation::NONE, Turn::of_asker());
+                cast_here(scope, &tenure, key, to, turn, message, tries.left()).await
             }
             None => {
                 let said = placement.cast(key, &message, tries.left());
@@ -218,11 +221,12 @@ pub(crate) async fn cast_here<K: Key, P: Process>(
     tenure: &Arc<dyn Tenure>,
     key: &K,
     to: Incarnation,
+    turn: Turn,
     message: P::Message,
     timeout: Duration,
 ) -> Result<(), CastError<P::Message>> {
     let deadline = clock::now().after(timeout);
-    let said = match process_here(scope, tenure, key, to, deadline, timeout).await {
+    let said = match process_here(scope, tenure, key, to, turn, deadline, timeout).await {
         Ok(process) => process.cast(message).await,
         Err(why) => Err(CastError { message, why }),
     };
@@ -238,6 +242,7 @@ async fn process_here<K: Key, P: Process>(
     tenure: &Arc<dyn Tenure>,
     key: &K,
     to: Incarnation,
+    turn: Turn,
     deadline: Moment,
     timeout: Duration,
 ) -> Result<ProcessRef<P::Message>, NotDelivered> {
@@ -245,7 +250,8 @@ async fn process_here<K: Key, P: Process>(
         let cell = scope.find(key).ok_or(NotDelivered::Ended)?;
         return Ok(ProcessRef::new(cell, to));
     }
-    let cell = mailbox(scope, key, Some(tenure), deadline, timeout).await.map_err(no_process)?;
+    let cell = mailbox(scope, key, Some(tenure), turn, deadline, timeout).await;
+    let cell = cell.map_err(no_process)?;
     Ok(ProcessRef::whichever(cell))
 }
 
@@ -268,7 +274,10 @@ pub(super) async fn stop<K: Key, P: Process>(
     let mut tries = Tries::within(timeout);
     loop {
         let stopped = match placement.here(key) {
-            Some(tenure) => stop_here(scope, &tenure, key, reason.clone(), tries.left()).await,
+            Some(tenure) => {
+                let (turn, left) = (Turn::of_asker(), tries.left());
+                stop_here(scope, &tenure, key, turn, reason.clone(), left).await
+            }
             None => placement.stop(key, reason.clone(), tries.left()).await,
         };
         match stopped {
@@ -283,6 +292,7 @@ pub(crate) async fn stop_here<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     tenure: &Arc<dyn Tenure>,
     key: &K,
+    turn: Turn,
     reason: ExitReason,
     timeout: Duration,
 ) -> Result<(), StopError> {
@@ -290,7 +300,7 @@ pub(crate) async fn stop_here<K: Key, P: Process>(
         return Err(StopError::Away(away));
     }
     let deadline = clock::now().after(timeout);
-    let was_kept = kept::begin(scope, tenure, key, timeout).await?;
+    let was_kept = kept::begin(scope, tenure, key, turn, timeout).await?;
     let stopped = stop::stop(scope, key, reason, deadline.since(clock::now())).await;
     let stopped = match stopped {
         Err(StopError::NotFound) if was_kept => Ok(()),

@@ -20,10 +20,11 @@ use crate::keyed::builder::ArgsPolicy;
 use crate::keyed::guest::Guest;
 use crate::keyed::owner::{KeyedCell, KeyedOwner};
 use crate::keyed::placed::away;
+use crate::keyed::remembered::Remembering;
 use crate::limits;
 use crate::observe::{Event, ProcessInfo, Tally, What};
 use crate::owner::{Args, Owner};
-use crate::placement::{Kept, Placement, Tenure};
+use crate::placement::{Kept, Placement, Tenure, Turn};
 use crate::process::Process;
 use crate::rate::StartRate;
 use crate::registry::slot::Policy;
@@ -59,6 +60,8 @@ pub(crate) struct Shared<K: Key, P: Process> {
     pub(crate) closing: Arc<Closing>,
     pub(crate) spawner: OnceLock<Spawner>,
     pub(crate) placement: Option<Arc<dyn Placement<K, P>>>,
+    /// Where keys are remembered.
+    pub(crate) remembering: Option<Arc<Remembering<K>>>,
     /// Weak: a table keeps the cells, parked ones too, and the cells keep this.
     pub(crate) table: Weak<Table<KeyedCell<K, P>>>,
 }
@@ -71,6 +74,8 @@ pub(crate) type ArgsOf<K, P> =
 pub(crate) struct Wanted<'a, P: Process> {
     pub(crate) args: Option<P::Args>,
     pub(crate) client: Option<&'a StartRate>,
+    /// How a placed process comes in.
+    pub(crate) turn: Turn,
 }
 
 /// What a process is to run under, where the scope is placed.
@@ -78,7 +83,7 @@ pub(crate) type Under<'a> = Option<&'a Arc<dyn Tenure>>;
 
 impl<P: Process> Wanted<'_, P> {
     pub(crate) fn nothing() -> Self {
-        Wanted { args: None, client: None }
+        Wanted { args: None, client: None, turn: Turn::default() }
     }
 }
 
@@ -147,14 +152,22 @@ impl<K: Key, P: Process> Scope<K, P> {
         starts: bool,
     ) -> Result<Found<K, P>, GetError> {
         let hash = seen.hash;
-        if let Some(found) = self.look(seen, under)? {
-            return Ok(found);
+        let found = match self.look(seen, under)? {
+            Some(found) => found,
+            None => {
+                let kept = self.shared.kept(key, under);
+                if !starts && kept.is_none() {
+                    return Err(GetError::NotFound);
+                }
+                self.start(key, hash, wanted, under, kept)?
+            }
+        };
+        if let (Turn::AtOnce, Found::Cell { cell, asked: Asked::Wait(..), .. }) =
+            (&wanted.turn, &found)
+        {
+            cell.owner.hurry();
         }
-        let kept = self.shared.kept(key, under);
-        if !starts && kept.is_none() {
-            return Err(GetError::NotFound);
-        }
-        self.start(key, hash, wanted, under, kept)
+        Ok(found)
     }
 
     /// Starts a process, unless somebody else did in the meantime.
@@ -177,6 +190,8 @@ impl<K: Key, P: Process> Scope<K, P> {
                 return Err(Failed(GetError::Away(away)));
             }
             match &kept {
+                // Who is remembered has a rate of its own.
+                None if matches!(wanted.turn, Turn::Seated(_)) => {}
                 None => self.take_rates(wanted.client)?,
                 // It was let in where it came from.
                 Some(kept) if kept() => {}
@@ -188,7 +203,8 @@ impl<K: Key, P: Process> Scope<K, P> {
                 hash,
                 args: wanted.args.take().map(Box::new),
                 shared: shared.clone(),
-                placed: under.map(|tenure| Box::new(Guest::new(tenure.clone()))),
+                placed: under
+                    .map(|tenure| Box::new(Guest::new(tenure.clone(), wanted.turn.take()))),
             };
             Ok(Cell::new(owner, now))
         };

@@ -8,9 +8,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::exit::ExitReason;
 use crate::guard::contained;
-use crate::keyed::Key;
 use crate::keyed::owner::KeyedCell;
 use crate::keyed::scope::Scope;
+use crate::keyed::{Key, remembered};
 use crate::limits;
 use crate::process::{Message, Process, StartError};
 use crate::seam::{Spawner, yield_now};
@@ -47,6 +47,7 @@ impl<K: Key, P: Process> Process for Keeper<K, P> {
         let period = period.clamp(limits::SWEEP_MIN, limits::SWEEP_MAX);
         ctx.send_interval(period, || Sweep)?;
         scope.table.open();
+        remembered::begin(scope, ctx);
         Ok(Keeper { scope: scope.clone() })
     }
 

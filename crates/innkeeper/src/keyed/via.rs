@@ -14,6 +14,7 @@ use crate::keyed::owner::KeyedCell;
 use crate::keyed::scope::{Found, Scope, Under, Wanted};
 use crate::keyed::{Key, placed};
 use crate::limits;
+use crate::placement::Turn;
 use crate::process::{Message, Process};
 use crate::process_ref::ProcessRef;
 use crate::wait_for;
@@ -178,7 +179,7 @@ async fn call<K: Key, P: Process>(
     }
     let deadline = clock::now().after(timeout);
     loop {
-        let cell = match mailbox(scope, key, None, deadline, timeout).await {
+        let cell = match mailbox(scope, key, None, Turn::default(), deadline, timeout).await {
             Ok(cell) => cell,
             Err(error) => {
                 let why = no_process(error);
@@ -209,7 +210,7 @@ async fn cast<K: Key, P: Process>(
     }
     let deadline = clock::now().after(timeout);
     loop {
-        let cell = match mailbox(scope, key, None, deadline, timeout).await {
+        let cell = match mailbox(scope, key, None, Turn::default(), deadline, timeout).await {
             Ok(cell) => cell,
             Err(error) => {
                 return Err(CastError { message, why: no_process(error) });
@@ -236,11 +237,13 @@ pub(super) async fn mailbox<K: Key, P: Process>(
     scope: &Arc<Scope<K, P>>,
     key: &K,
     under: Under<'_>,
+    turn: Turn,
     deadline: Moment,
     timeout: Duration,
 ) -> Result<Arc<KeyedCell<K, P>>, GetError> {
+    let mut wanted = Wanted { turn, ..Wanted::nothing() };
     loop {
-        match scope.find_or_start(key, scope.see(key), &mut Wanted::nothing(), under, true)? {
+        match scope.find_or_start(key, scope.see(key), &mut wanted, under, true)? {
             Found::Live(cell, _) => return Ok(cell),
             Found::Cell { cell, asked, .. } => match asked {
                 Asked::Found(_) | Asked::Wait(..) => return Ok(cell),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::Tenure;
+use super::{Tenure, Turn};
 use crate::error::{Away, CallError, CastError, GetError, NotDelivered, StopError};
 use crate::exit::ExitReason;
 use crate::incarnation::Incarnation;
@@ -34,11 +34,26 @@ pub struct Packed<K, M> {
 pub struct Hosted<K: Key, P: Process> {
     /// Weak: the scope keeps its placement, which keeps this.
     pub(super) scope: Weak<Scope<K, P>>,
+    /// Whether what is asked comes from within a process.
+    from_within: bool,
 }
 
 impl<K: Key, P: Process> Hosted<K, P> {
     pub(crate) fn new(scope: &Arc<Scope<K, P>>) -> Self {
-        Hosted { scope: Arc::downgrade(scope) }
+        Hosted { scope: Arc::downgrade(scope), from_within: false }
+    }
+
+    /// The same, as they are asked from within a process elsewhere, or not: what that has begin
+    /// does not wait its turn, for somebody who was let in here may be waiting for the process.
+    pub fn asked_from_within(&self, from_within: bool) -> Self {
+        Hosted { scope: self.scope.clone(), from_within }
+    }
+
+    fn turn(&self) -> Turn {
+        match self.from_within {
+            true => Turn::AtOnce,
+            false => Turn::InLine,
+        }
     }
 
     /// The process of a key; started if `starts`.
@@ -53,7 +68,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
         within: Duration,
     ) -> Result<Outcome<ProcessRef<P::Message>>, GetError> {
         let scope = self.scope.upgrade().ok_or(GetError::ShuttingDown)?;
-        let found = keyed::get_here(&scope, tenure, key, None, starts, within).await;
+        let found = keyed::get_here(&scope, tenure, key, None, self.turn(), starts, within).await;
         keyed::away(&**tenure).map_or(found, |away| Err(GetError::Away(away)))
     }
 
@@ -99,7 +114,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
             return Err(CallError::NotDelivered { message, why });
         };
         let to = to.unwrap_or(Incarnation::NONE);
-        keyed::call_here(&scope, tenure, key, to, message, within).await
+        keyed::call_here(&scope, tenure, key, to, self.turn(), message, within).await
     }
 
     /// As [`call`](Self::call), but waits only until it is in the mailbox.
@@ -118,7 +133,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
             return Err(CastError { message, why: NotDelivered::Away(Away::NotOwner) });
         };
         let to = to.unwrap_or(Incarnation::NONE);
-        keyed::cast_here(&scope, tenure, key, to, message, within).await
+        keyed::cast_here(&scope, tenure, key, to, self.turn(), message, within).await
     }
 
     /// Ends the process of a key, and waits for its end.
@@ -133,7 +148,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
         within: Duration,
     ) -> Result<(), StopError> {
         let scope = self.scope.upgrade().ok_or(StopError::NotFound)?;
-        keyed::stop_here(&scope, tenure, key, reason, within).await
+        keyed::stop_here(&scope, tenure, key, self.turn(), reason, within).await
     }
 
     /// The address of one incarnation, if it runs here.
@@ -161,7 +176,7 @@ impl<K: Key, P: Process> Hosted<K, P> {
 
 impl<K: Key, P: Process> Clone for Hosted<K, P> {
     fn clone(&self) -> Self {
-        Hosted { scope: self.scope.clone() }
+        Hosted { scope: self.scope.clone(), from_within: self.from_within }
     }
 }
 

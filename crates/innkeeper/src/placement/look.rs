@@ -38,6 +38,24 @@ impl<K: Key, P: Process> Hosted<K, P> {
             .await;
     }
 
+    /// What processes are called that have not ended under a tenure: so many of them.
+    ///
+    /// # Guarantees
+    /// As [`Keyed::visit`](crate::Keyed::visit).
+    pub async fn names(&self, tenure: &Arc<dyn Tenure>, most: usize) -> Vec<String> {
+        let mut names = Vec::new();
+        let Some(scope) = self.scope.upgrade() else { return names };
+        scope
+            .visit(|cell| {
+                let is_left = cell.owner.runs_under(tenure) && !cell.is_vacant();
+                if is_left && names.len() < most {
+                    names.push(cell.owner.name());
+                }
+            })
+            .await;
+        names
+    }
+
     /// The first `limit` keys of a range, of processes whose tenure `which` picks.
     ///
     /// # Guarantees

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::admission::{Entry, Seat, Turn};
 use super::{Standing, Tenure};
 use crate::call::{Answer, Outcome};
 use crate::error::{CallError, Unknown};
@@ -21,11 +22,13 @@ use crate::subscriber::{PushError, Sink, Subscriber, Unsubscribed};
 /// What a process has that may run only while its node acts for its key.
 pub(crate) struct Placed {
     outlet: Arc<Outlet>,
+    entry: Entry,
 }
 
 impl Placed {
-    pub(crate) fn new(tenure: Arc<dyn Tenure>) -> Self {
-        Placed { outlet: Arc::new(Outlet { tenure, held: Mutex::default() }) }
+    pub(crate) fn new(tenure: Arc<dyn Tenure>, turn: Turn) -> Self {
+        let outlet = Arc::new(Outlet { tenure, held: Mutex::default() });
+        Placed { outlet, entry: Entry::new(turn) }
     }
 
     pub(crate) fn tenure(&self) -> &Arc<dyn Tenure> {
@@ -47,9 +50,27 @@ impl Placed {
         known(tenure.begin()).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// As [`poll_begin`](Self::poll_begin).
-    pub(crate) async fn begins(&self) -> bool {
-        poll_fn(|cx| self.poll_begin(cx)).await
+    /// Waits until a start may begin: what it is to run with until `init` is over. `None` if
+    /// nothing ever may begin, or its time was over before.
+    pub(crate) async fn begins(&self) -> Option<Seat> {
+        let seat = match self.tenure().admission() {
+            Some(admission) => self.entry.seat(admission).await,
+            None => Seat::none(),
+        };
+        let may_begin = poll_fn(|cx| self.poll_begin(cx)).await && self.entry.begin();
+        may_begin.then_some(seat)
+    }
+
+    /// Somebody who was let in may be waiting for it: it begins at once.
+    pub(crate) fn hurry(&self) {
+        if let Some(admission) = self.tenure().admission() {
+            self.entry.hurry(admission);
+        }
+    }
+
+    /// The time of its start is over. Whether that had not begun; then it never does.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.tenure().admission().is_some() && self.entry.give_up()
     }
 
     /// A place for the answer of a call from which it goes on only as an output may.

@@ -225,7 +225,7 @@ impl Slot {
             Event::Ready => self.ready(now),
             Event::Declined => self.declined(now),
             Event::InitFailed(reason, ruling) => self.init_failed(reason, ruling, now),
-            Event::StartDeadline(ruling) => self.start_deadline(ruling, now),
+            Event::StartDeadline(reason, ruling) => self.start_deadline(reason, ruling, now),
             Event::Exited(reason, ruling) => self.exited(reason, ruling, now),
             Event::Idle => self.idle(now),
             Event::Stop { reason, shutdown } => self.stop(reason, shutdown, now),
@@ -260,11 +260,10 @@ impl Slot {
         self.end(then, now)
     }
 
-    fn start_deadline(&mut self, ruling: Ruling<'_>, now: Moment) -> Step {
+    fn start_deadline(&mut self, reason: ExitReason, ruling: Ruling<'_>, now: Moment) -> Step {
         let Phase::Starting { again } = self.phase else {
             return Step::default();
         };
-        let reason = ExitReason::StartTimeout;
         let then = self.after_failed_start(again, reason.clone(), ruling, now);
         Step {
             settle: Some(Outcome::Failed(reason.clone())),

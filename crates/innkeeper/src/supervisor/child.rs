@@ -268,8 +268,7 @@ pub(crate) async fn started<O: Owner>(
     match cell.settled(&flight, start_deadline, deadline).await {
         Some(slot::Outcome::Ready(incarnation)) => Ok(incarnation),
         Some(slot::Outcome::Declined) => Err(GetError::Declined),
-        Some(slot::Outcome::Failed(ExitReason::StartTimeout)) => Err(GetError::StartTimeout),
-        Some(slot::Outcome::Failed(reason)) => Err(GetError::InitFailed(reason)),
+        Some(slot::Outcome::Failed(reason)) => Err(GetError::not_started(reason)),
         Some(slot::Outcome::Parked(reason)) => Err(GetError::Parked(reason)),
         Some(slot::Outcome::Ended) => Err(GetError::ShuttingDown),
         None => Err(GetError::Timeout { waited: clock::now().since(began) }),

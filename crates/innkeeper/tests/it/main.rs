@@ -7,6 +7,7 @@
 mod scripted;
 mod support;
 
+mod admission;
 mod agent;
 mod bounds;
 mod calls;
@@ -24,6 +25,7 @@ mod placed;
 mod process_macro;
 mod processes;
 mod registry;
+mod remembered;
 mod restart;
 mod rust_peers;
 mod shutdown;

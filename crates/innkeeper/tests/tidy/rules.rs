@@ -37,7 +37,7 @@ const CHORES: [&str; 6] = [
 
 /// Where tasks are made, by package: each has a parent that awaits it.
 const SPAWNERS: [(&str, &[&str]); 5] = [
-    ("innkeeper", &["context.rs", "dispatch.rs", "runner.rs", "seam.rs"]),
+    ("innkeeper", &["context.rs", "dispatch.rs", "remembered.rs", "runner.rs", "seam.rs"]),
     ("innkeeper-cluster", &["cluster.rs", "driver.rs", "links.rs"]),
     ("innkeeper-etcd", &[]),
     ("innkeeper-server", &["accept.rs", "member.rs", "room.rs"]),

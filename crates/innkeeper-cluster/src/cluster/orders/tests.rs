@@ -36,6 +36,7 @@ async fn join(name: &str, memory: &Memory, wires: &Wires, began: Instant) -> Clu
         session: 5 * SECOND,
         fail_over: FAIL_OVER_DEFAULT,
         versions: VERSIONS,
+        starts_at_once: limits::STARTS_AT_ONCE,
     };
     let net = Arc::new(wires.port(&settings.address));
     let (coordinator, clock) = (Arc::new(memory.clone()), Arc::new(Runtime(began)));
@@ -73,9 +74,10 @@ async fn a_shard_stays_where_it_is_while_too_much_arrives_elsewhere() {
     // Another move is under way, and its last part has just come.
     let vain = (0..8).find(|it| b.node().gate(*it) == Gate::Shut && *it != shard).unwrap();
     let now = b.node().now();
-    let mut arriving = Arriving::new(b.node().owner(vain).unwrap().epoch + 1, now);
+    let mut arriving = Arriving::new(b.node().owner(vain).unwrap().epoch + 1, 1, now);
     let part = Part {
         under: Under { shard: vain, epoch: arriving.epoch },
+        attempt: 1,
         number: 0,
         count: 2,
         body: Bytes::new(),
@@ -105,7 +107,7 @@ async fn what_came_with_a_shard_is_dropped_when_that_goes_elsewhere() {
     let other = if a.node().gate(shard) == Gate::Shut { &a } else { &b };
     let epoch = epoch_at(other) + 1;
     let body = asked::write(&Vec::<Bag>::new()).unwrap();
-    let part = Part { under: Under { shard, epoch }, number: 0, count: 2, body };
+    let part = Part { under: Under { shard, epoch }, attempt: 1, number: 0, count: 2, body };
     assert!(other.inner.arrive(&part));
     let has_it = || other.inner.desks[usize::from(shard)].arriving.lock().is_some();
     assert!(has_it());

@@ -170,7 +170,7 @@ export const count = (number) => whole.format(Math.round(number));
 
 /** A number as short as it can be read: `3.4`, `812`, `1.2M`. */
 export function brief(number) {
-  if (number > 0 && number < 10) return number.toFixed(1);
+  if (number < 10 && !Number.isInteger(number)) return number.toFixed(1);
   return number < 100_000 ? whole.format(Math.round(number)) : short.format(number);
 }
 
@@ -190,10 +190,10 @@ export function ago(ms) {
   const [days, hours, minutes] = [
     Math.floor(secs / 86_400), Math.floor(secs / 3_600) % 24, Math.floor(secs / 60) % 60,
   ];
-  if (days > 0) return `${days} d ${hours} h`;
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  if (minutes > 0) return `${minutes} min ${secs % 60} s`;
-  return secs < 10 ? `${(ms / 1_000).toFixed(1)} s` : `${secs} s`;
+  if (days > 0) return `${days}\u00a0d ${hours}\u00a0h`;
+  if (hours > 0) return `${hours}\u00a0h ${minutes}\u00a0min`;
+  if (minutes > 0) return `${minutes}\u00a0min ${secs % 60}\u00a0s`;
+  return secs < 10 ? `${(ms / 1_000).toFixed(1)}\u00a0s` : `${secs}\u00a0s`;
 }
 
 /** A state with a lamp before it; the colour says nothing that the word does not. */

@@ -9,7 +9,8 @@ const AGAIN_MS = 2_000;
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const STATE_OF = { started: "live", restarted: "restarting", parked: "parked", stopped: "stopping",
-  moved: "starting", evicted: "stopping", left: "stopping", frozen: "frozen", thawed: "live" };
+  moved: "starting", evicted: "stopping", left: "stopping", frozen: "frozen", thawed: "live",
+  stuck: "stuck" };
 
 function open(desk, main) {
   const view = new Stream(desk, main);

@@ -39,8 +39,9 @@ function open(desk, main) {
     const { everywhere } = overview;
     const rooms = everywhere?.rooms ?? overview.now.rooms;
     headline.textContent = rooms === 1 ? "1 room is open." : `${count(rooms)} rooms are open.`;
-    about.textContent = (everywhere ? ofCluster(everywhere, overview) : "") + `innkeeper ${overview.version} on ${overview.node}, up ` +
-      `${ago(overview.uptime_ms)}; ${count(overview.now.buckets)} buckets, room for ` +
+    about.textContent = (everywhere ? ofCluster(everywhere, overview) : "") +
+      `innkeeper ${overview.version} on ${overview.node}, up ${ago(overview.uptime_ms)}; ` +
+      `${count(overview.now.buckets)} buckets, room for ` +
       `${count(overview.limits.rooms)}. Looked at every room ${ago(overview.census.age_ms)} ago, ` +
       `in ${overview.census.took_ms} ms.`;
     showLints(lints, overview.lints);

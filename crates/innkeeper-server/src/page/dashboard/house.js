@@ -64,6 +64,11 @@ function nodeRow(node, isOfMany) {
     cell("version", node.version ?? "–"), cell("up", known(node.uptime_ms, ago)));
 }
 
+/** What a shard is at; of one that is to go, who keeps it here. */
+function inWords({ state, stuck = [] }) {
+  return stuck.length > 0 ? `${state}: ${stuck.join(", ")}` : state;
+}
+
 /** A row of pigeonholes: a key hangs in those that the node has. */
 function shardRow(name, shards) {
   const mine = shards.filter((shard) => shard.node === name);
@@ -72,7 +77,7 @@ function shardRow(name, shards) {
     const hole = make("span", { class: "hole", "data-mine": isMine || null,
       "data-state": isMine ? shard.state : null });
     hole.title = isMine
-      ? `shard ${shard.shard}: ${shard.state}, epoch ${shard.epoch}`
+      ? `shard ${shard.shard}: ${inWords(shard)}, epoch ${shard.epoch}`
       : `shard ${shard.shard}: of ${shard.node ?? "nobody"}`;
     if (shards.length <= ROOMY) hole.textContent = String(shard.shard);
     return hole;
@@ -110,9 +115,10 @@ class Ledger {
 
   #draw() {
     if (!this.element.open) return;
-    this.#rows.replaceChildren(...this.#shards.map(({ shard, node, epoch, state }) =>
+    this.#rows.replaceChildren(...this.#shards.map(({ shard, node, epoch, state, stuck }) =>
       make("tr", {}, make("th", { scope: "row" }, String(shard)),
-        make("td", { class: "in-state" }, stateMark(state)),
+        make("td", { class: "in-state", title: inWords({ state, stuck }) }, stateMark(state),
+          stuck?.length > 0 ? make("span", { class: "unit" }, ` ${stuck.join(", ")}`) : null),
         make("td", { class: "number", "data-name": "of" }, node ?? "nobody"),
         make("td", { class: "number", "data-name": "epoch" }, count(epoch)))));
   }

@@ -28,10 +28,7 @@ impl Outcome {
         match self {
             Outcome::Ready(_) | Outcome::Ended => NotDelivered::Stopping,
             Outcome::Declined => NotDelivered::NoProcess(GetError::Declined),
-            Outcome::Failed(ExitReason::StartTimeout) => {
-                NotDelivered::NoProcess(GetError::StartTimeout)
-            }
-            Outcome::Failed(reason) => NotDelivered::NoProcess(GetError::InitFailed(reason)),
+            Outcome::Failed(reason) => NotDelivered::NoProcess(GetError::not_started(reason)),
             Outcome::Parked(reason) => NotDelivered::NoProcess(GetError::Parked(reason)),
         }
     }
@@ -46,8 +43,8 @@ pub(crate) enum Event<'a> {
     Declined,
     /// `init` failed, panicked or was killed.
     InitFailed(ExitReason, Ruling<'a>),
-    /// `init` is not done within its time.
-    StartDeadline(Ruling<'a>),
+    /// `init` is not done within its time, or was not let in: that is the reason.
+    StartDeadline(ExitReason, Ruling<'a>),
     /// The user code of a live incarnation is over; its state still exists.
     Exited(ExitReason, Ruling<'a>),
     /// The process wants to go and nothing waits in its mailbox.

@@ -247,7 +247,9 @@ fn an_event_that_does_not_belong_to_the_phase_changes_nothing() {
                 "ready" => slot.apply(Event::Ready, at(20)),
                 "declined" => slot.apply(Event::Declined, at(20)),
                 "init_failed" => slot.apply(Event::InitFailed(crash(), own), at(20)),
-                "start_deadline" => slot.apply(Event::StartDeadline(own), at(20)),
+                "start_deadline" => {
+                    slot.apply(Event::StartDeadline(ExitReason::StartTimeout, own), at(20))
+                }
                 "exited" => slot.apply(Event::Exited(crash(), own), at(20)),
                 "idle" => slot.apply(Event::Idle, at(20)),
                 "ended" => slot.apply(Event::Ended, at(20)),
@@ -317,7 +319,7 @@ fn a_failed_restart_is_ruled_on_like_a_crash() {
 #[test]
 fn at_the_start_deadline_all_are_told_and_the_key_stays_taken_until_the_end() {
     let mut slot = slot(At::Starting);
-    let step = slot.apply(Event::StartDeadline(Ruling::Free), at(20));
+    let step = slot.apply(Event::StartDeadline(ExitReason::StartTimeout, Ruling::Free), at(20));
     let failed = Outcome::Failed(ExitReason::StartTimeout);
     let signal = Some(Signal::Kill(ExitReason::StartTimeout));
     let hand_back = Some(NotDelivered::NoProcess(GetError::StartTimeout));
@@ -334,7 +336,7 @@ fn at_the_start_deadline_all_are_told_and_the_key_stays_taken_until_the_end() {
 #[test]
 fn an_init_that_is_done_after_its_deadline_is_not_handed_out() {
     let mut slot = slot(At::Starting);
-    slot.apply(Event::StartDeadline(Ruling::Free), at(20));
+    slot.apply(Event::StartDeadline(ExitReason::StartTimeout, Ruling::Free), at(20));
     assert_eq!(slot.apply(Event::Ready, at(21)), Step::default());
     assert_eq!((slot.live(), slot.ask(at(21))), (None, Ask::WaitForEnd));
 }
@@ -343,7 +345,7 @@ fn an_init_that_is_done_after_its_deadline_is_not_handed_out() {
 #[test]
 fn the_start_deadline_of_a_restart_kills_it_and_lets_the_ruling_decide() {
     let mut slot = slot(At::StartingAgain);
-    let step = slot.apply(Event::StartDeadline(restart()), at(20));
+    let step = slot.apply(Event::StartDeadline(ExitReason::StartTimeout, restart()), at(20));
     assert_eq!(step.settle, settled(Outcome::Failed(ExitReason::StartTimeout)));
     assert_eq!(step.signal, Some(Signal::Kill(ExitReason::StartTimeout)));
     assert_eq!(step.hand_back, None);

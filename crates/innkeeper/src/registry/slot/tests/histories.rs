@@ -75,7 +75,7 @@ struct World {
 }
 
 fn late(ruling: Ruling<'_>) -> Event<'_> {
-    Event::StartDeadline(ruling)
+    Event::StartDeadline(ExitReason::StartTimeout, ruling)
 }
 
 impl World {
