@@ -100,9 +100,7 @@ impl Done {
 
     fn tell(self, answer: Answer) {
         // Without a body it could not be written down: who asked is told by its drop.
-        if let Some(body) = self.body {
-            answer.done(self.under, body);
-        }
+        let _ = self.body.map(|body| answer.done(self.under, body));
     }
 }
 
