@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn to_be_interrupted_between_two_clocks_is_no_sleep_and_a_sleep_is_seen_at_once() {
         let known = AtomicU64::new(1_000);
-        let mut look = |shown: &[u64]| {
+        let look = |shown: &[u64]| {
             let mut shown = shown.iter();
             let slept = believed(&known, || *shown.next().expect("no more looks than that"));
             (slept, shown.len())
