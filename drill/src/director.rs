@@ -77,7 +77,7 @@ impl DirectorArgs {
 const SESSION_MS: u64 = 5_000;
 
 /// How many members etcd has.
-const MEMBERS: u8 = 3;
+pub(crate) const MEMBERS: u8 = 3;
 /// How many nodes there are; one more comes and goes.
 pub(crate) const NODES: usize = 4;
 const SHARDS: u16 = 64;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Rooms, Takes};
-use crate::director::{Cluster, NODES};
+use crate::director::{Cluster, MEMBERS, NODES};
 use crate::load::{CLIENTS, Load};
 use crate::{Error, clock};
 
@@ -77,16 +77,49 @@ async fn steady() -> Result<(), Error> {
     Ok(())
 }
 
-/// How often something was put, as a member of etcd counts: all apply the same.
-async fn writes() -> Result<f64, Error> {
-    let mut stream = TcpStream::connect("10.77.0.1:2379").await?;
+/// What a member of etcd counts.
+async fn metrics(member: u8) -> Result<String, Error> {
+    let mut stream = TcpStream::connect(format!("10.77.0.{member}:2379")).await?;
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
     let mut text = String::new();
     timeout(Duration::from_secs(5), stream.read_to_string(&mut text)).await??;
+    Ok(text)
+}
+
+/// How often something was put, as a member of etcd counts: all apply the same.
+async fn writes() -> Result<f64, Error> {
+    let text = metrics(1).await?;
     let named =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let puts = named("etcd_mvcc_put_total").or_else(|| named("etcd_debugging_mvcc_put_total"));
     Ok(puts.ok_or("etcd counts no writes")?.trim().parse()?)
+}
+
+/// How many writes of a member of etcd to its disk took no longer than so many seconds.
+type Syncs = Vec<(f64, f64)>;
+
+/// Those of each member.
+async fn syncs() -> Result<Vec<Syncs>, Error> {
+    let mut members = Vec::new();
+    for member in 1..=MEMBERS {
+        let text = metrics(member).await?;
+        let buckets = text.lines().filter_map(|line| {
+            let bucket = line.strip_prefix("etcd_disk_wal_fsync_duration_seconds_bucket{le=\"")?;
+            let (le, count) = bucket.split_once("\"} ")?;
+            Some((le.parse().ok()?, count.trim().parse().ok()?))
+        });
+        members.push(buckets.collect());
+    }
+    Ok(members)
+}
+
+/// Within how many milliseconds 99 of 100 writes were done between the two: the bound of etcd's own
+/// bucket.
+fn p99(before: &Syncs, after: &Syncs) -> f64 {
+    let both = before.iter().zip(after);
+    let since: Syncs = both.map(|(before, after)| (after.0, after.1 - before.1)).collect();
+    let all = since.last().map_or(0.0, |last| last.1);
+    since.iter().find(|bucket| bucket.1 >= 0.99 * all).map_or(0.0, |bucket| bucket.0 * 1e3)
 }
 
 /// 100 000 rooms on three nodes.
@@ -119,9 +152,13 @@ async fn planned(cluster: &Cluster) -> Result<(), Error> {
     let load = Load { except: Some(0), ..BUSY };
     let mut clients = cluster.call(4, load, &CLIENTS)?;
     sleep(BEFORE).await;
+    let syncs_before = syncs().await?;
     let began = clock::now();
     node.leave().await?;
     let ended = clock::now();
+    let syncs_after = syncs().await?;
+    let members = syncs_before.iter().zip(&syncs_after);
+    let syncs: Vec<_> = members.map(|(before, after)| p99(before, after)).collect();
     sleep(BEFORE).await;
     clients.end().await?;
     let calls = clients.calls(cluster)?;
@@ -138,6 +175,7 @@ async fn planned(cluster: &Cluster) -> Result<(), Error> {
         during.len(),
         latency(during.iter().copied().filter(|call| is_ok(call)))
     );
+    println!("  etcd's own writes to disk meanwhile, p99 of each member: within {syncs:.0?} ms");
     cluster.start(node).await?;
     cluster.joined(node, None).await?;
     sleep(BALANCE).await;
