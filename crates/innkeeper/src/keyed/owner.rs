@@ -126,7 +126,8 @@ impl<K: Key, P: Process> Owner for KeyedOwner<K, P> {
             && (!reason.is_abnormal() || *reason == ExitReason::Killed)
         {
             // The key's own code: a panic in it is not to cost the end of the process.
-            drop(contained(|| remembering.ended(&cell.owner.key, cell.owner.tenure())));
+            let owner = &cell.owner;
+            drop(contained(|| remembering.ended(&owner.key, owner.hash, owner.tenure())));
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Moment};
@@ -36,10 +38,18 @@ pub(crate) struct Remembering<K> {
     every: Duration,
     /// When the next start may be.
     next: Mutex<Moment>,
-    /// Whose process has ended in order, and under what, while others are still to begin.
-    ended: Mutex<Option<HashMap<K, Of>>>,
+    /// Whose process has ended in order, while others are still to begin. Under this lock nothing
+    /// of a key runs but its `Eq`.
+    ended: Mutex<Option<HashTable<End<K>>>>,
     /// Of a scope on one node.
     admission: Admission,
+}
+
+/// The end of a process, and under what.
+struct End<K> {
+    key: K,
+    hash: u64,
+    of: Of,
 }
 
 impl<K: Key> Remembering<K> {
@@ -54,17 +64,39 @@ impl<K: Key> Remembering<K> {
     }
 
     /// The process of a key has ended in order: somebody has stopped it, or it has gone by itself.
-    pub(super) fn ended(&self, key: &K, under: Option<&dyn Tenure>) {
-        if let Some(ended) = &mut *self.ended.lock()
-            && ended.len() < limits::REMEMBERED_ENDS
-        {
-            ended.insert(key.clone(), under.map(of));
+    pub(super) fn ended(&self, key: &K, hash: u64, under: Option<&dyn Tenure>) {
+        if self.ended.lock().is_some() {
+            let end = End { key: key.clone(), hash, of: under.map(of) };
+            drop(self.note(end));
         }
     }
 
-    fn has_ended(&self, key: &K, under: Under<'_>) -> bool {
+    /// Notes an end. What that leaves over is the caller's to drop, without the lock.
+    fn note(&self, end: End<K>) -> Option<End<K>> {
+        let mut ended = self.ended.lock();
+        let Some(ended) = &mut *ended else { return Some(end) };
+        let has_room = ended.len() < limits::REMEMBERED_ENDS;
+        match ended.entry(end.hash, |other| other.key == end.key, |other| other.hash) {
+            Entry::Occupied(mut other) => Some(std::mem::replace(other.get_mut(), end)),
+            Entry::Vacant(place) if has_room => {
+                place.insert(end);
+                None
+            }
+            Entry::Vacant(_) => Some(end),
+        }
+    }
+
+    fn has_ended(&self, key: &K, hash: u64, under: Under<'_>) -> bool {
         let under = under.map(|tenure| of(&**tenure));
-        self.ended.lock().as_ref().is_some_and(|ended| ended.get(key) == Some(&under))
+        let ended = self.ended.lock();
+        let end = ended.as_ref().and_then(|ended| ended.find(hash, |end| end.key == *key));
+        end.is_some_and(|end| end.of == under)
+    }
+
+    /// Nothing is to begin any more.
+    fn forget(&self) {
+        let ended = self.ended.lock().take();
+        drop(ended);
     }
 
     /// Waits until it is time for the next start.
@@ -124,13 +156,13 @@ impl<K: Key, P: Process> Begins<K, P> {
     async fn run(mut self) {
         // Whatever was before: the scope begins.
         *self.remembering.next.lock() = clock::now();
-        *self.remembering.ended.lock() = None;
+        self.remembering.forget();
         match self.scope.shared.placement.clone() {
             Some(placement) => self.follow(&*placement).await,
             None => {
                 self.all(|_| Some(None)).await;
                 while self.under_way.join_next().await.is_some() {}
-                *self.remembering.ended.lock() = None;
+                self.remembering.forget();
             }
         }
     }
@@ -162,7 +194,7 @@ impl<K: Key, P: Process> Begins<K, P> {
                 () = clock::alarm(first.unwrap_or_default()), if first.is_some() => {}
                 Some(_) = self.under_way.join_next() => {
                     if self.under_way.is_empty() {
-                        *self.remembering.ended.lock() = None;
+                        self.remembering.forget();
                     }
                 }
             }
@@ -244,7 +276,7 @@ async fn begin_one<K: Key, P: Process>(
     let admission = under.and_then(|tenure| tenure.admission());
     let seat = admission.unwrap_or(&remembering.admission).spare().await;
     let is_over = || under.is_some_and(|tenure| tenure.begin() == Standing::Never);
-    if is_over() || remembering.has_ended(key, under) {
+    if is_over() || remembering.has_ended(key, scope.hash_of(key), under) {
         return Ok(());
     }
     match get_one(scope, key, under, seat).await {

@@ -113,10 +113,16 @@ impl<K: Key, P: Process> Scope<K, P> {
         self.see(key).cell
     }
 
+    /// The hash that the table knows a key by.
+    #[inline]
+    pub(super) fn hash_of(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// What there is of a key, as a look shows it.
     #[inline]
     pub(crate) fn see(&self, key: &K) -> Seen<K, P> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash_of(key);
         Seen { hash, cell: self.table.find(hash, |cell| cell.owner.key == *key) }
     }
 

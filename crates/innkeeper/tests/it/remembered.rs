@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::future::{Ready, pending, ready};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use innkeeper::placement::{Admission, Standing};
-use innkeeper::{Keyed, KeyedBuilder, What};
+use innkeeper::{
+    ChildSpec, Context, Keyed, KeyedBuilder, Message, Process, ReplyTo, StartError, Supervisor,
+    What,
+};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::placed::{Cluster, Right};
@@ -197,4 +201,70 @@ async fn a_shard_that_is_served_anew_has_its_remembered_keys_begin_anew() {
     cluster.give(Some(&Right::new(3)));
     sleep(secs(2)).await;
     assert_eq!((house.census.alive(), house.census.most_of_one_key()), (10, 1));
+}
+
+/// Whether copies of the key `slow` are held up, and whether one is.
+static HELD: AtomicBool = AtomicBool::new(false);
+static IS_COPIED: AtomicBool = AtomicBool::new(false);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Copied(&'static str);
+
+impl Clone for Copied {
+    fn clone(&self) -> Self {
+        while self.0 == "slow" && HELD.load(Ordering::Acquire) {
+            IS_COPIED.store(true, Ordering::Release);
+            std::thread::yield_now();
+        }
+        Copied(self.0)
+    }
+}
+
+struct Silent;
+
+impl Message for Silent {
+    type Reply = ();
+}
+
+impl Process for Silent {
+    type Args = Copied;
+    type Message = Silent;
+
+    async fn init(_: &Copied, _: &mut Context<Self>) -> Result<Self, StartError> {
+        Ok(Silent)
+    }
+
+    async fn handle(&mut self, _: Silent, reply: ReplyTo<Silent>, _: &mut Context<Self>) {
+        reply.send(());
+    }
+}
+
+/// P4: the ends that are noted while the list is read are those of other keys, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_key_whose_own_code_is_slow_delays_the_end_of_no_other() {
+    let supervisor = Supervisor::new().start().await.unwrap();
+    let reads = Arc::new(Semaphore::new(0));
+    let list = {
+        let reads = reads.clone();
+        move |_, _| {
+            reads.add_permits(1);
+            pending::<Result<Vec<Copied>, String>>()
+        }
+    };
+    let builder = Keyed::<Copied, Silent>::new(ChildSpec::new());
+    let scope = builder.remembering(list).start(&supervisor).await.unwrap();
+    for key in [Copied("slow"), Copied("quick")] {
+        let _ = scope.get_or_start(&key).await.unwrap();
+    }
+    drop(reads.acquire().await.unwrap());
+    HELD.store(true, Ordering::Release);
+    let slow = scope.clone();
+    let stopping = tokio::spawn(async move { slow.stop(&Copied("slow")).await });
+    while !IS_COPIED.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
+    let stopped = tokio::time::timeout(secs(5), scope.stop(&Copied("quick"))).await;
+    HELD.store(false, Ordering::Release);
+    stopped.expect("it does not wait for another key").unwrap();
+    stopping.await.unwrap().unwrap();
 }
